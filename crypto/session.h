@@ -1,0 +1,57 @@
+/* A sealed byte stream between two nodes, sans IO: bytes from the network go in, plaintext and bytes for the
+ * network come out. Every record on the wire is a 2-byte big-endian length and that many bytes: first the three
+ * handshake messages of Noise XX, then transport messages. Each direction rekeys every SESSION_REKEY_RECORDS.
+ *
+ *   HANDSHAKE ──last message──▶ OPEN ──any error──▶ DEAD      (no way back)
+ */
+#ifndef SHOAL_SESSION_H
+#define SHOAL_SESSION_H
+
+#include "identity.h"
+#include "noise.h"
+
+#define SESSION_RECORD_MAX 65535 /* bytes after the length prefix */
+#define SESSION_PLAIN_MAX (SESSION_RECORD_MAX - NOISE_TAG_SIZE)
+#define SESSION_REKEY_RECORDS 65536
+#define SESSION_HELLO_MAX 512
+
+enum session_state { SESSION_HANDSHAKE, SESSION_OPEN, SESSION_DEAD };
+
+struct session; /* opaque */
+
+struct session_params {
+    bool initiator;
+    const struct identity *self;
+    const uint8_t *prologue; /* protocol version and swarm id */
+    size_t prologue_size;
+    uint8_t ephemeral_secret[32]; /* fresh random bytes; copied */
+    const void *hello;            /* sent sealed to the peer: initiator in message 3, responder in message 2 */
+    size_t hello_size;            /* <= SESSION_HELLO_MAX */
+};
+
+/* Sink for output. Returns 0 or an error, which kills the session. */
+typedef int session_sink(void *ctx, const uint8_t *bytes, size_t size);
+
+int session_new(const struct session_params *params, struct session **ret_session);
+void session_free(struct session *s); /* wipes; NULL is fine */
+enum session_state session_state(const struct session *s);
+/* The initiator's first bytes: call once after session_new, on both sides (a responder emits nothing). */
+int session_start(struct session *s, session_sink *to_network, void *ctx);
+/* Feeds bytes from the network. Handshake answers go to to_network; decrypted bytes, in order, to plain. It keeps at
+ * most one partial record. ERR_AUTH / ERR_PROTOCOL kill the session. When the state turns OPEN inside this call,
+ * decrypted bytes that follow in the same input are delivered after `opened` (may be NULL) returned 0. */
+struct session_callbacks {
+    session_sink *to_network;
+    session_sink *plain;
+    int (*opened)(void *ctx);
+    void *ctx;
+};
+int session_receive(struct session *s, const uint8_t *bytes, size_t size, const struct session_callbacks *cb);
+/* Seals any amount of plaintext into records and emits them. Only when OPEN. */
+int session_send(struct session *s, const uint8_t *plain, size_t size, session_sink *to_network, void *ctx);
+/* After OPEN: the peer's X25519 static key, its hello payload, the handshake hash. */
+const uint8_t *session_remote_key(const struct session *s);
+const uint8_t *session_remote_hello(const struct session *s, size_t *ret_size);
+const uint8_t *session_hash(const struct session *s);
+
+#endif

@@ -1,0 +1,32 @@
+/* An environment of tables, and its transactions. One writer at a time, any number of readers that see the state of
+ * the last commit before they began. */
+#ifndef SHOAL_STORE_H
+#define SHOAL_STORE_H
+
+#include <stdbool.h>
+
+#include "txn.h"
+
+struct store;
+
+/* Opens or creates the LMDB environment in directory `path` (mode 0700). map_size is the most it can ever hold. The
+ * environment is synced at every commit; MDB_NOSYNC and its like are never used. ERR_IO, ERR_NO_SPACE, ERR_VERSION,
+ * ERR_CORRUPT, ERR_IN_USE (another process has the directory open). */
+int store_open_lmdb(const char *path, uint64_t map_size, struct store **ret_store);
+/* The in-memory twin: an ordered map with the same semantics, including abort. */
+int store_open_mem(struct store **ret_store);
+void store_close(struct store *s);
+
+/* Transactions. A write transaction ends by commit or abort; commit makes it durable before it returns. A read
+ * transaction may be used by any one thread at a time. */
+int store_begin(struct store *s, bool write, struct txn **ret_txn);
+int store_commit(struct txn *t); /* write: durable. The txn is gone also on failure. */
+void store_abort(struct txn *t); /* also ends a read transaction */
+
+uint64_t store_used_bytes(const struct store *s);
+uint64_t store_map_bytes(const struct store *s);
+/* A digest over every key and value of one table, for comparing twins. */
+struct digest;
+int store_table_digest(struct txn *t, enum txn_table table, struct digest *out);
+
+#endif
