@@ -27,7 +27,7 @@ int digest_equal(const struct digest *a, const struct digest *b); /* constant ti
 #define HEX_SIZE(bytes) (2 * (bytes) + 1)
 /* Lower-case hex with a terminating zero; `out` holds HEX_SIZE(size). */
 void hex_encode(const uint8_t *bytes, size_t size, char *out);
-/* Exactly `size` bytes from 2*size hex digits (either case). ERR_INVALID otherwise. */
+/* Exactly `size` bytes from a terminated text of exactly 2*size hex digits (either case). ERR_INVALID otherwise. */
 int hex_decode(const char *text, size_t size, uint8_t *out);
 
 #endif

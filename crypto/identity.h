@@ -23,7 +23,8 @@ int identity_from_seed(const uint8_t seed[IDENTITY_SEED_SIZE], struct identity *
 void identity_release(struct identity *id); /* wipes */
 /* X25519 key of an Ed25519 public key; ERR_INVALID for a point that is not on the curve or of small order. */
 int identity_dh_public(const uint8_t ed25519_public[32], uint8_t ret_x25519[32]);
-/* The key file: one text line "shoal-identity-1 <hex seed>\n". Returns the length written (no terminator). */
+/* The key file: one text line "shoal-identity-1 <hex seed>\n". Returns the length, not counting the terminator
+ * that follows. */
 size_t identity_encode(const struct identity *id, char out[IDENTITY_FILE_MAX]);
 int identity_decode(const char *text, size_t size, struct identity *out); /* ERR_INVALID, ERR_VERSION */
 
