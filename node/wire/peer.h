@@ -1,0 +1,199 @@
+/* What members say to each other: one CBOR array per frame, [kind, fields...]. */
+#ifndef SHOAL_PEER_H
+#define SHOAL_PEER_H
+
+#include <stdbool.h>
+
+#include "digest.h"
+#include "frame.h"
+#include "members.h"
+#include "raft.h"
+#include "routes.h"
+#include "ticket.h"
+
+#define WIRE_PROTOCOL "shoal/1"
+#define PEER_BODY_MAX (FRAME_MAX - 256)
+#define PEER_ROUTES_MAX 1024 /* in one message */
+#define PEER_RAFT_MAX 1024   /* messages in one batch */
+
+enum lane { LANE_CONTROL, LANE_BULK, LANES };
+
+/* In the handshake: what the dialling side is. */
+enum hello_role { HELLO_MEMBER, HELLO_GUEST };
+struct hello {
+    enum hello_role role;
+    enum lane lane;
+    uint8_t id[32]; /* Ed25519; must convert to the session's static key */
+};
+void hello_encode(const struct hello *h, struct buf *out);
+int hello_decode(const uint8_t *bytes, size_t size, struct hello *out);
+
+enum peer_kind { PEER_PING, PEER_RAFT, PEER_ROUTES, PEER_REQUEST, PEER_REPLY, PEER_KINDS };
+
+/* Liveness and load, every PEERS_PING_MS. */
+struct peer_ping {
+    uint64_t epoch;
+    uint64_t incarnation; /* drawn at start: a restart is seen */
+    uint64_t used;        /* bytes */
+    uint32_t led;         /* arcs led by the sender, */
+    uint32_t healthy;     /* of these at full strength, */
+    uint32_t under;       /* and of these lacking replicas */
+};
+
+enum peer_op {
+    OP_JOIN,           /* guest: struct join_request -> struct join_reply */
+    OP_MEMBERS,        /* members_request -> members_delta */
+    OP_PROPOSE,        /* group_request (command) -> propose_reply */
+    OP_QUERY,          /* group_request (query) -> the answer's bytes */
+    OP_REPLICA_CREATE, /* replica_request -> empty */
+    OP_REPLICA_REMOVE, /* replica_request -> empty */
+    OP_REPLICA_CHUNKS, /* replica_request: lacks it nothing referenced up to index? -> 0 or ERR_BUSY */
+    OP_SNAPSHOT,       /* snapshot_piece (bulk) -> empty */
+    OP_CHUNK_PUT,      /* chunk_put (bulk) -> empty */
+    OP_CHUNK_GET,      /* chunk_get (bulk) -> stored bytes */
+    PEER_OPS
+};
+
+struct peer_request {
+    uint64_t id;
+    enum peer_op op;
+    const uint8_t *body;
+    size_t body_size;
+};
+/* status ERR_NOT_LEADER and ERR_MOVED carry a route (group_route) as body; other errors an empty body. */
+struct peer_reply {
+    uint64_t id;
+    int status; /* 0 or of errors.h */
+    const uint8_t *body;
+    size_t body_size;
+};
+
+struct group_request {
+    uint32_t group;
+    const uint8_t *bytes;
+    size_t size;
+};
+struct group_route {
+    uint32_t group;
+    struct route route;
+};
+struct propose_reply {
+    struct raft_config config; /* in force where the command was applied */
+    const uint8_t *result;
+    size_t result_size;
+};
+struct replica_request {
+    uint32_t group;
+    uint64_t replica; /* id */
+    uint64_t index;   /* of the configuration that says so; OP_REPLICA_CHUNKS: up to which index */
+};
+struct snapshot_piece {
+    uint32_t group;
+    uint64_t from, to; /* replica ids */
+    uint64_t term;     /* sender's current term */
+    uint64_t index, index_term, stamp_ms;
+    struct raft_config config;
+    uint32_t number; /* 0, 1, ...; a gap is refused */
+    bool last;
+    const uint8_t *bytes; /* machine_export */
+    size_t size;
+};
+struct chunk_put_request {
+    uint32_t group;
+    uint8_t version[16];
+    struct digest digest;
+    const uint8_t *bytes; /* stored bytes */
+    size_t size;
+};
+struct join_request {
+    uint8_t ticket[TICKET_ID_SIZE];
+    struct digest proof;
+    struct member row; /* id, addr, zone, capacity */
+};
+struct join_reply {
+    uint32_t node;
+    uint32_t bits, replicas;
+    uint64_t epoch;
+    /* followed by OP_MEMBERS of the admitted node for the table itself */
+};
+struct members_delta {
+    uint64_t epoch;
+    uint32_t bits, replicas;
+    uint32_t count; /* rows that follow, read with members_delta_next */
+};
+
+/* Encoders append a whole frame (peer_*_frame) or a body. Decoders: 0 or ERR_PROTOCOL; pointers lie in the input. */
+int peer_kind_of(const uint8_t *frame, size_t size, enum peer_kind *ret_kind);
+void peer_ping_frame(const struct peer_ping *p, struct buf *out);
+int peer_ping_decode(const uint8_t *frame, size_t size, struct peer_ping *out);
+void peer_request_frame(const struct peer_request *r, struct buf *out);
+int peer_request_decode(const uint8_t *frame, size_t size, struct peer_request *out);
+void peer_reply_frame(const struct peer_reply *r, struct buf *out);
+int peer_reply_decode(const uint8_t *frame, size_t size, struct peer_reply *out);
+
+/* Raft batch: begin, add each, end. At most PEER_RAFT_MAX and about FRAME_MAX/2 bytes: add returns false when the
+ * batch is full (nothing was added: end this frame and begin another). */
+struct raft_batch {
+    struct buf *out;
+    size_t mark;     /* of the frame */
+    size_t count_at; /* where the fixed-width count lies */
+    uint32_t count;
+};
+void peer_raft_begin(struct raft_batch *b, struct buf *out);
+bool peer_raft_add(struct raft_batch *b, uint32_t group, const struct raft_message *m);
+void peer_raft_end(struct raft_batch *b);
+/* Reading: entries are allocated (bounded by the frame's real size); release with raft_batch_reader_next's message
+ * contents valid until the next call or raft_batch_close. */
+struct raft_batch_reader;
+int raft_batch_open(const uint8_t *frame, size_t size, struct raft_batch_reader **ret_reader);
+int raft_batch_next(struct raft_batch_reader *r, uint32_t *ret_group,
+                    struct raft_message **ret_message); /* ERR_NOT_FOUND
+                                                        at the end */
+void raft_batch_close(struct raft_batch_reader *r);
+
+void peer_routes_begin(struct raft_batch *b, struct buf *out);
+bool peer_routes_add(struct raft_batch *b, const struct group_route *r);
+void peer_routes_end(struct raft_batch *b);
+struct routes_reader {
+    const uint8_t *bytes;
+    size_t size, offset;
+    uint64_t left;
+};
+int peer_routes_open(const uint8_t *frame, size_t size, struct routes_reader *out);
+int peer_routes_next(struct routes_reader *r, struct group_route *out); /* ERR_NOT_FOUND at the end */
+
+/* Bodies. */
+void group_request_encode(const struct group_request *r, struct buf *out);
+int group_request_decode(const uint8_t *bytes, size_t size, struct group_request *out);
+void group_route_encode(const struct group_route *r, struct buf *out);
+int group_route_decode(const uint8_t *bytes, size_t size, struct group_route *out);
+void propose_reply_encode(const struct propose_reply *r, struct buf *out);
+int propose_reply_decode(const uint8_t *bytes, size_t size, struct propose_reply *out);
+void replica_request_encode(const struct replica_request *r, struct buf *out);
+int replica_request_decode(const uint8_t *bytes, size_t size, struct replica_request *out);
+void snapshot_piece_encode(const struct snapshot_piece *p, struct buf *out);
+int snapshot_piece_decode(const uint8_t *bytes, size_t size, struct snapshot_piece *out);
+void chunk_put_encode(const struct chunk_put_request *r, struct buf *out);
+int chunk_put_decode(const uint8_t *bytes, size_t size, struct chunk_put_request *out);
+void chunk_get_encode(const struct digest *d, struct buf *out);
+int chunk_get_decode(const uint8_t *bytes, size_t size, struct digest *out);
+void join_request_encode(const struct join_request *r, struct buf *out);
+int join_request_decode(const uint8_t *bytes, size_t size, struct join_request *out);
+void join_reply_encode(const struct join_reply *r, struct buf *out);
+int join_reply_decode(const uint8_t *bytes, size_t size, struct join_reply *out);
+void members_request_encode(uint64_t since_epoch, struct buf *out);
+int members_request_decode(const uint8_t *bytes, size_t size, uint64_t *ret_since);
+/* The rows of m that changed after `since`. */
+void members_delta_encode(const struct members *m, uint32_t bits, uint32_t replicas, uint64_t since, struct buf *out);
+struct codec_position {
+    const uint8_t *bytes;
+    size_t size, offset;
+    uint64_t left;
+};
+int members_delta_open(const uint8_t *bytes, size_t size, struct members_delta *out, struct codec_position *ret_rows);
+int members_delta_next(struct codec_position *rows, struct member *out); /* ERR_NOT_FOUND at the end */
+/* One row, also used by the root group's tables. */
+void member_row_encode(const struct member *m, struct buf *out);
+int member_row_decode(const uint8_t *bytes, size_t size, struct member *out);
+
+#endif
