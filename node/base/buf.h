@@ -17,10 +17,11 @@ void buf_init(struct buf *b, size_t limit);
 void buf_release(struct buf *b); /* leaves it empty and usable with the same limit */
 void buf_clear(struct buf *b);   /* keeps the memory, clears the error */
 void buf_append(struct buf *b, const void *bytes, size_t size);
-/* Room for `size` more bytes, counted as used; NULL after an error. */
+/* Room for `size` > 0 more bytes, counted as used; NULL after an error. Valid until the next append. */
 uint8_t *buf_extend(struct buf *b, size_t size);
 void buf_drop_front(struct buf *b, size_t size);
-/* Hands the memory over: *ret_bytes is to be free()d. b is empty afterwards. */
+/* Hands the memory over: *ret_bytes is to be free()d, NULL when nothing was appended or after an error. b is empty
+ * afterwards; its error stays until buf_clear. */
 void buf_detach(struct buf *b, uint8_t **ret_bytes, size_t *ret_size);
 
 static inline void put_u16(uint8_t *p, uint16_t v) {

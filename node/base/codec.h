@@ -8,6 +8,10 @@
 
 #include "buf.h"
 
+/* Hidden, because libcbor's item interface, which is not used here, exports functions by two of these names: its own
+ * calls must go on finding its own. */
+#pragma GCC visibility push(hidden)
+
 /* Writing: appends to a struct buf, whose sticky error covers everything. */
 void cbor_put_uint(struct buf *b, uint64_t v);
 void cbor_put_int(struct buf *b, int64_t v);
@@ -36,5 +40,7 @@ uint64_t cbor_get_array(struct cbor_reader *r, uint64_t max); /* number of items
 void cbor_expect_array(struct cbor_reader *r, uint64_t count);
 /* The whole input was read and nothing was wrong: 0 or ERR_PROTOCOL. */
 int cbor_finish(struct cbor_reader *r);
+
+#pragma GCC visibility pop
 
 #endif

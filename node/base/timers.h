@@ -18,16 +18,21 @@ struct timers {
     size_t count;
     size_t capacity;
     uint64_t next_order;
+    uint64_t ran_ms; /* time of the latest timers_run */
 };
+
+#define TIMERS_MAX (1u << 20) /* running at once; more means that they are never stopped */
 
 void timers_init(struct timers *ts);
 void timers_release(struct timers *ts); /* all timers must be stopped or abandoned */
-/* (Re)starts t to fire once at at_ms (monotonic). Aborts the process when memory for the heap runs out. */
+/* (Re)starts t to fire once at at_ms (monotonic); a time before the latest timers_run counts as the time of that run.
+ * Aborts the process when memory for the heap runs out. */
 void timer_start(struct timers *ts, struct timer *t, uint64_t at_ms);
-void timer_stop(struct timers *ts, struct timer *t);
+void timer_stop(struct timers *ts, struct timer *t); /* fine when it is not running */
 /* Time of the next timer, UINT64_MAX when none. */
 uint64_t timers_next(const struct timers *ts);
-/* Fires everything due at now_ms, in order; timers started inside for <= now_ms fire in the next call. */
+/* Fires everything due at now_ms, in order; timers started inside for <= now_ms fire in the next call. A timer is
+ * stopped before it is fired, so `fire` may restart or free it. now_ms never goes back. */
 void timers_run(struct timers *ts, uint64_t now_ms);
 
 #endif
