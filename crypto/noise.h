@@ -44,20 +44,23 @@ int noise_new(const struct noise_params *params, struct noise **ret_noise); /* E
 void noise_free(struct noise *n);                                           /* NULL is fine */
 bool noise_done(const struct noise *n);
 bool noise_my_turn(const struct noise *n); /* the next message is ours to write */
-/* Writes the next handshake message: at most `capacity` bytes to out. ERR_TOO_LARGE, ERR_AUTH (bad peer key). */
+/* Writes the next handshake message: at most `capacity` bytes to out. Only when it is our turn. ERR_TOO_LARGE;
+ * ERR_AUTH for a peer key of small order, after which out holds nothing of use and the handshake is dead. */
 int noise_write(struct noise *n, const void *payload, size_t payload_size, uint8_t *out, size_t capacity,
                 size_t *ret_size);
 /* Reads the peer's next message; its payload (at most NOISE_PAYLOAD_MAX) goes to payload. ERR_AUTH on any
- * mismatch, ERR_PROTOCOL when malformed; after an error the handshake is dead. */
+ * mismatch, ERR_PROTOCOL when malformed or not the peer's turn; after an error payload holds nothing of use and the
+ * handshake is dead. */
 int noise_read(struct noise *n, const uint8_t *message, size_t size, uint8_t payload[NOISE_PAYLOAD_MAX],
                size_t *ret_payload_size);
 /* The peer's static key once known, else NULL. */
 const uint8_t *noise_remote_static(const struct noise *n);
-/* After done: transport keys, and the handshake hash (channel binding, §11.2). */
+/* After done, once: transport keys, and the handshake hash (channel binding, §11.2). */
 void noise_split(struct noise *n, struct noise_key *ret_send, struct noise_key *ret_receive,
                  uint8_t ret_hash[NOISE_HASH_SIZE]);
 
-/* Transport (§5.1). out may not overlap. Seal writes size+16 bytes; open writes size-16, ERR_AUTH on mismatch. */
+/* Transport (§5.1). Seal writes size+16 bytes, open writes size-16; out is either the input itself (in place) or does
+ * not overlap it. At most NOISE_MESSAGE_MAX bytes sealed. open: ERR_AUTH on mismatch, when the nonce stays. */
 void noise_seal(struct noise_key *k, const uint8_t *plain, size_t size, uint8_t *out);
 int noise_open(struct noise_key *k, const uint8_t *sealed, size_t size, uint8_t *out);
 void noise_rekey(struct noise_key *k); /* §11.3 */

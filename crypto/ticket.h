@@ -23,7 +23,8 @@ struct ticket {
     char addrs[TICKET_ADDRS_MAX][TICKET_ADDR_SIZE];
 };
 
-/* Text with its terminator. ERR_TOO_LARGE when `capacity` is short. */
+/* Text with its terminator. ERR_TOO_LARGE when `capacity` is short; ERR_INVALID when there is no address, too many,
+ * or one is empty, unterminated or not of printable ASCII without spaces. */
 int ticket_encode(const struct ticket *t, char *out, size_t capacity);
 /* ERR_INVALID (not a ticket / damaged), ERR_VERSION. White space around the text is ignored. */
 int ticket_decode(const char *text, size_t size, struct ticket *out);

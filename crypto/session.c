@@ -1,0 +1,320 @@
+#include "session.h"
+
+#include <sodium.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "check.h"
+#include "errors.h"
+
+#define LENGTH_SIZE 2
+/* The longest message of XX (the second: e, s sealed, payload sealed) with the longest hello. */
+#define HANDSHAKE_RECORD_MAX (32 + 32 + NOISE_TAG_SIZE + SESSION_HELLO_MAX + NOISE_TAG_SIZE)
+#define STATES 3
+
+_Static_assert(SESSION_HELLO_MAX <= NOISE_PAYLOAD_MAX, "a hello is a handshake payload");
+_Static_assert(SESSION_RECORD_MAX <= NOISE_MESSAGE_MAX, "a record is a Noise message");
+
+static const bool allowed[STATES][STATES] = {
+    [SESSION_HANDSHAKE] = {[SESSION_OPEN] = true, [SESSION_DEAD] = true},
+    [SESSION_OPEN] = {[SESSION_DEAD] = true},
+};
+
+struct session {
+    enum session_state state;
+    bool started;
+    bool opened;    /* has been OPEN: the peer is known */
+    bool receiving; /* guards against calls from inside a callback */
+    bool sending;
+    struct noise *noise; /* NULL once open or dead */
+    struct noise_key send_key;
+    struct noise_key receive_key;
+    uint8_t remote_key[32];
+    uint8_t hash[NOISE_HASH_SIZE];
+    uint8_t hello[SESSION_HELLO_MAX]; /* ours until sent */
+    size_t hello_size;
+    uint8_t remote_hello[SESSION_HELLO_MAX];
+    size_t remote_hello_size;
+    size_t in_used;                                /* bytes of the one partial record, its length prefix included */
+    uint8_t in[LENGTH_SIZE + SESSION_RECORD_MAX];  /* the partial record, or the plaintext of the last one */
+    uint8_t out[LENGTH_SIZE + SESSION_RECORD_MAX]; /* the record being emitted */
+};
+
+static void enter(struct session *s, enum session_state next) {
+    CHECK(allowed[s->state][next]);
+    s->state = next;
+    noise_free(s->noise);
+    s->noise = NULL;
+    if (next == SESSION_DEAD) {
+        noise_key_release(&s->send_key);
+        noise_key_release(&s->receive_key);
+    }
+}
+
+/* The session dies of any error; inside nested calls the innermost one has already done it. */
+static int die_of(struct session *s, int rc) {
+    if (rc != 0 && s->state != SESSION_DEAD) {
+        enter(s, SESSION_DEAD);
+    }
+    return rc;
+}
+
+int session_new(const struct session_params *params, struct session **ret_session) {
+    CHECK(params->hello != NULL || params->hello_size == 0);
+    if (params->hello_size > SESSION_HELLO_MAX) {
+        return ERR_TOO_LARGE;
+    }
+    struct session *s = calloc(1, sizeof *s);
+    if (s == NULL) {
+        return ERR_NOMEM;
+    }
+    const struct noise_params noise = {
+        .pattern = NOISE_XX,
+        .cipher = NOISE_CHACHAPOLY,
+        .initiator = params->initiator,
+        .prologue = params->prologue,
+        .prologue_size = params->prologue_size,
+        .static_secret = params->self->dh_secret,
+        .static_public = params->self->dh_public,
+        .ephemeral_secret = params->ephemeral_secret,
+    };
+    int rc = noise_new(&noise, &s->noise);
+    if (rc != 0) {
+        free(s);
+        return rc;
+    }
+    s->state = SESSION_HANDSHAKE;
+    if (params->hello_size > 0) {
+        memcpy(s->hello, params->hello, params->hello_size);
+    }
+    s->hello_size = params->hello_size;
+    *ret_session = s;
+    return 0;
+}
+
+void session_free(struct session *s) {
+    if (s != NULL) {
+        CHECK(!s->receiving && !s->sending);
+        noise_free(s->noise);
+        sodium_memzero(s, sizeof *s);
+        free(s);
+    }
+}
+
+enum session_state session_state(const struct session *s) {
+    CHECK(s->state != SESSION_HANDSHAKE || s->noise != NULL);
+    CHECK(s->state == SESSION_HANDSHAKE || s->noise == NULL);
+    return s->state;
+}
+
+static int emit(struct session *s, size_t size, session_sink *to_network, void *ctx) {
+    CHECK(size <= SESSION_RECORD_MAX);
+    CHECK(!s->sending);
+    s->out[0] = (uint8_t)(size >> 8);
+    s->out[1] = (uint8_t)size;
+    s->sending = true;
+    int rc = to_network(ctx, s->out, LENGTH_SIZE + size);
+    s->sending = false;
+    return rc;
+}
+
+/* Our next handshake message. The hello goes with the first one that is sealed. */
+static int write_handshake(struct session *s, bool with_hello, session_sink *to_network, void *ctx) {
+    size_t size;
+    int rc = noise_write(s->noise, s->hello, with_hello ? s->hello_size : 0, s->out + LENGTH_SIZE, SESSION_RECORD_MAX,
+                         &size);
+    return rc != 0 ? rc : emit(s, size, to_network, ctx);
+}
+
+int session_start(struct session *s, session_sink *to_network, void *ctx) {
+    CHECK(!s->started && s->state == SESSION_HANDSHAKE);
+    s->started = true;
+    return noise_my_turn(s->noise) ? die_of(s, write_handshake(s, false, to_network, ctx)) : 0;
+}
+
+static void finish_handshake(struct session *s) {
+    CHECK(noise_done(s->noise));
+    CHECK(noise_remote_static(s->noise) != NULL);
+    memcpy(s->remote_key, noise_remote_static(s->noise), sizeof s->remote_key);
+    noise_split(s->noise, &s->send_key, &s->receive_key, s->hash);
+    s->opened = true;
+    enter(s, SESSION_OPEN);
+}
+
+static int receive_handshake(struct session *s, const uint8_t *record, size_t size,
+                             const struct session_callbacks *cb) {
+    uint8_t payload[NOISE_PAYLOAD_MAX];
+    size_t payload_size;
+    int rc = noise_read(s->noise, record, size, payload, &payload_size);
+    if (rc != 0) {
+        return rc;
+    }
+    /* The first message is not sealed: nothing is taken from it. */
+    bool sealed = noise_remote_static(s->noise) != NULL;
+    if (payload_size > (sealed ? SESSION_HELLO_MAX : 0)) {
+        return ERR_PROTOCOL;
+    }
+    memcpy(s->remote_hello, payload, payload_size);
+    s->remote_hello_size = payload_size;
+    if (noise_my_turn(s->noise)) {
+        rc = write_handshake(s, true, cb->to_network, cb->ctx);
+        if (rc != 0) {
+            return rc;
+        }
+    }
+    if (!noise_done(s->noise)) {
+        return 0;
+    }
+    finish_handshake(s);
+    return cb->opened != NULL ? cb->opened(cb->ctx) : 0;
+}
+
+/* Both sides count the same records: the nonce is the count. */
+static void rekey_when_due(struct noise_key *key) {
+    CHECK(key->nonce > 0);
+    if (key->nonce % SESSION_REKEY_RECORDS == 0) {
+        noise_rekey(key);
+    }
+}
+
+static int receive_sealed(struct session *s, const uint8_t *record, size_t size, const struct session_callbacks *cb) {
+    uint8_t *plain = s->in + LENGTH_SIZE; /* where the record lies, if it came in pieces: then opened in place */
+    CHECK(record == plain || s->in_used == 0);
+    int rc = noise_open(&s->receive_key, record, size, plain);
+    if (rc != 0) {
+        return rc;
+    }
+    rekey_when_due(&s->receive_key);
+    return cb->plain(cb->ctx, plain, size - NOISE_TAG_SIZE);
+}
+
+/* A peer that claims too much is cut off by the claim alone. The sender never seals nothing, so an empty record is
+ * no record. */
+static bool size_acceptable(const struct session *s, size_t size) {
+    return s->state == SESSION_HANDSHAKE ? size > 0 && size <= HANDSHAKE_RECORD_MAX : size > NOISE_TAG_SIZE;
+}
+
+static size_t record_size(const uint8_t *prefix) {
+    return (size_t)prefix[0] << 8 | prefix[1];
+}
+
+struct input {
+    const uint8_t *bytes;
+    size_t size;
+};
+
+static void take(struct session *s, struct input *input, size_t until) {
+    CHECK(until <= sizeof s->in);
+    size_t wanted = until > s->in_used ? until - s->in_used : 0;
+    size_t taken = wanted < input->size ? wanted : input->size;
+    if (taken > 0) {
+        memcpy(s->in + s->in_used, input->bytes, taken);
+        s->in_used += taken;
+        input->bytes += taken;
+        input->size -= taken;
+    }
+}
+
+/* Finds the next whole record: in the input itself when it lies there whole, else gathered in s->in.
+ * ret_record->bytes is NULL when more input is needed. */
+static int next_record(struct session *s, struct input *input, struct input *ret_record) {
+    *ret_record = (struct input){NULL, 0};
+    if (s->in_used == 0 && input->size >= LENGTH_SIZE) {
+        size_t size = record_size(input->bytes);
+        if (!size_acceptable(s, size)) {
+            return ERR_PROTOCOL;
+        }
+        if (input->size - LENGTH_SIZE >= size) {
+            *ret_record = (struct input){input->bytes + LENGTH_SIZE, size};
+            input->bytes += LENGTH_SIZE + size;
+            input->size -= LENGTH_SIZE + size;
+            return 0;
+        }
+    }
+    take(s, input, LENGTH_SIZE);
+    if (s->in_used < LENGTH_SIZE) {
+        return 0;
+    }
+    size_t size = record_size(s->in);
+    if (!size_acceptable(s, size)) {
+        return ERR_PROTOCOL;
+    }
+    take(s, input, LENGTH_SIZE + size);
+    if (s->in_used == LENGTH_SIZE + size) {
+        *ret_record = (struct input){s->in + LENGTH_SIZE, size};
+        s->in_used = 0;
+    }
+    return 0;
+}
+
+static int receive_records(struct session *s, struct input input, const struct session_callbacks *cb) {
+    while (input.size > 0) {
+        struct input record;
+        int rc = next_record(s, &input, &record);
+        if (rc != 0) {
+            return rc;
+        }
+        if (record.bytes == NULL) {
+            CHECK(input.size == 0);
+            break;
+        }
+        rc = s->state == SESSION_HANDSHAKE ? receive_handshake(s, record.bytes, record.size, cb)
+                                           : receive_sealed(s, record.bytes, record.size, cb);
+        if (rc != 0) {
+            return rc;
+        }
+        if (s->state == SESSION_DEAD) {
+            return ERR_CLOSED; /* a callback sent, and that failed */
+        }
+    }
+    return 0;
+}
+
+int session_receive(struct session *s, const uint8_t *bytes, size_t size, const struct session_callbacks *cb) {
+    CHECK(s->started);
+    CHECK(!s->receiving);
+    CHECK(bytes != NULL || size == 0);
+    if (s->state == SESSION_DEAD) {
+        return ERR_CLOSED;
+    }
+    s->receiving = true;
+    int rc = die_of(s, receive_records(s, (struct input){bytes, size}, cb));
+    s->receiving = false;
+    return rc;
+}
+
+int session_send(struct session *s, const uint8_t *plain, size_t size, session_sink *to_network, void *ctx) {
+    CHECK(plain != NULL || size == 0);
+    CHECK(!s->sending);
+    if (s->state != SESSION_OPEN) {
+        return s->state == SESSION_DEAD ? ERR_CLOSED : ERR_PRECONDITION;
+    }
+    while (size > 0) {
+        size_t piece = size < SESSION_PLAIN_MAX ? size : SESSION_PLAIN_MAX;
+        noise_seal(&s->send_key, plain, piece, s->out + LENGTH_SIZE);
+        rekey_when_due(&s->send_key);
+        int rc = emit(s, piece + NOISE_TAG_SIZE, to_network, ctx);
+        if (rc != 0) {
+            return die_of(s, rc);
+        }
+        plain += piece;
+        size -= piece;
+    }
+    return 0;
+}
+
+const uint8_t *session_remote_key(const struct session *s) {
+    CHECK(s->opened);
+    return s->remote_key;
+}
+
+const uint8_t *session_remote_hello(const struct session *s, size_t *ret_size) {
+    CHECK(s->opened);
+    *ret_size = s->remote_hello_size;
+    return s->remote_hello;
+}
+
+const uint8_t *session_hash(const struct session *s) {
+    CHECK(s->opened);
+    return s->hash;
+}
