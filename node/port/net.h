@@ -34,9 +34,10 @@ void net_on_events(struct net *n, const struct net_events *events);
 /* PEER: "host:port" (port 0: any free one). LOCAL: a path. *ret_addr (may be NULL) gets the bound "host:port".
  * ERR_IN_USE, ERR_INVALID, ERR_IO. */
 int net_listen(struct net *n, enum net_kind kind, const char *addr, char *ret_addr, size_t ret_addr_size);
-/* Starts connecting to a PEER address; names are resolved off the loop. ERR_INVALID for text that is no address. */
+/* Starts connecting to a PEER address; names are resolved off the loop. ERR_INVALID for text that is no address,
+ * ERR_BUSY when NET_CONNS_MAX are open, ERR_NOMEM. */
 int net_connect(struct net *n, const char *addr, struct net_conn **ret_conn);
-/* Queues a copy of the bytes. ERR_CLOSED once closed/closing. The caller bounds what it queues by net_unsent(). */
+/* Queues a copy of the bytes, all or none. ERR_CLOSED once closed/closing, ERR_NOMEM. The caller bounds what it queues by net_unsent(). */
 int net_send(struct net_conn *c, const uint8_t *bytes, size_t size);
 size_t net_unsent(const struct net_conn *c);
 /* Stop and go on reading (back-pressure). */
