@@ -118,10 +118,10 @@ struct client_message {
             uint64_t expires_ms; /* from now */
             uint32_t uses;
         } invite;
-        struct client_text text;
+        struct client_text text; /* at most TICKET_TEXT_MAX */
         struct {
             int status;                 /* of errors.h */
-            struct client_text message; /* one line for a person, "" when status is 0 */
+            struct client_text message; /* one line for a person, "" when status is 0; cut to CLIENT_MESSAGE_MAX */
             uint8_t version[16];
             uint64_t size, modified_ms;
         } result;

@@ -11,7 +11,7 @@
 
 struct frame_reader {
     struct buf partial; /* length prefix included */
-    size_t limit;
+    size_t limit;       /* may be raised by the owner, up to FRAME_MAX */
 };
 
 typedef int frame_sink(void *ctx, const uint8_t *frame, size_t size);
@@ -19,7 +19,8 @@ typedef int frame_sink(void *ctx, const uint8_t *frame, size_t size);
 void frame_reader_init(struct frame_reader *r, size_t limit);
 void frame_reader_release(struct frame_reader *r);
 /* Calls sink for every complete frame, in order; stops at its first error and returns it. ERR_PROTOCOL for a length of
- * 0 or over the limit. Whole frames inside `bytes` are passed without copying. */
+ * 0 or over the limit. Whole frames inside `bytes` are passed without copying. The sink must not touch the reader;
+ * after an error the stream is out of step, and only frame_reader_release is left. */
 int frame_read(struct frame_reader *r, const uint8_t *bytes, size_t size, frame_sink *sink, void *ctx);
 
 /* Writing: reserves the prefix, then frame_end fills it in. */

@@ -108,7 +108,7 @@ struct chunk_put_request {
 struct join_request {
     uint8_t ticket[TICKET_ID_SIZE];
     struct digest proof;
-    struct member row; /* id, addr, zone, capacity */
+    struct member row; /* id, addr, zone, capacity; the rest is not sent: dh is the session's static key */
 };
 struct join_reply {
     uint32_t node;
@@ -127,23 +127,27 @@ int peer_kind_of(const uint8_t *frame, size_t size, enum peer_kind *ret_kind);
 void peer_ping_frame(const struct peer_ping *p, struct buf *out);
 int peer_ping_decode(const uint8_t *frame, size_t size, struct peer_ping *out);
 void peer_request_frame(const struct peer_request *r, struct buf *out);
+/* The same bytes as peer_request_frame of OP_CHUNK_PUT with chunk_put_encode's body, with one copy of the chunk. */
+void peer_chunk_put_frame(uint64_t id, const struct chunk_put_request *put, struct buf *out);
 int peer_request_decode(const uint8_t *frame, size_t size, struct peer_request *out);
 void peer_reply_frame(const struct peer_reply *r, struct buf *out);
 int peer_reply_decode(const uint8_t *frame, size_t size, struct peer_reply *out);
 
 /* Raft batch: begin, add each, end. At most PEER_RAFT_MAX and about FRAME_MAX/2 bytes: add returns false when the
- * batch is full (nothing was added: end this frame and begin another). */
+ * batch is full (nothing was added: end this frame and begin another). A single message always fits. After an error
+ * of `out` add returns true: the owner of the buffer sees the error. */
 struct raft_batch {
     struct buf *out;
     size_t mark;     /* of the frame */
-    size_t count_at; /* where the fixed-width count lies */
+    size_t count_at; /* where the count goes in at the end */
     uint32_t count;
 };
 void peer_raft_begin(struct raft_batch *b, struct buf *out);
 bool peer_raft_add(struct raft_batch *b, uint32_t group, const struct raft_message *m);
 void peer_raft_end(struct raft_batch *b);
-/* Reading: entries are allocated (bounded by the frame's real size); release with raft_batch_reader_next's message
- * contents valid until the next call or raft_batch_close. */
+/* Reading: the entries of one message at a time are allocated, bounded by the frame's real size; a message and its
+ * entries are valid until the next call or raft_batch_close (take references to keep entries). The frame must outlive
+ * the reader. Messages before a malformed one are delivered: ERR_PROTOCOL (or ERR_NOMEM) comes in its turn. */
 struct raft_batch_reader;
 int raft_batch_open(const uint8_t *frame, size_t size, struct raft_batch_reader **ret_reader);
 int raft_batch_next(struct raft_batch_reader *r, uint32_t *ret_group,
@@ -173,6 +177,7 @@ void replica_request_encode(const struct replica_request *r, struct buf *out);
 int replica_request_decode(const uint8_t *bytes, size_t size, struct replica_request *out);
 void snapshot_piece_encode(const struct snapshot_piece *p, struct buf *out);
 int snapshot_piece_decode(const uint8_t *bytes, size_t size, struct snapshot_piece *out);
+size_t chunk_put_size(const struct chunk_put_request *r); /* of what chunk_put_encode appends */
 void chunk_put_encode(const struct chunk_put_request *r, struct buf *out);
 int chunk_put_decode(const uint8_t *bytes, size_t size, struct chunk_put_request *out);
 void chunk_get_encode(const struct digest *d, struct buf *out);
@@ -183,7 +188,8 @@ void join_reply_encode(const struct join_reply *r, struct buf *out);
 int join_reply_decode(const uint8_t *bytes, size_t size, struct join_reply *out);
 void members_request_encode(uint64_t since_epoch, struct buf *out);
 int members_request_decode(const uint8_t *bytes, size_t size, uint64_t *ret_since);
-/* The rows of m that changed after `since`. */
+/* The rows of m that changed after `since`. When they do not fit one message, only those up to an older epoch, which is
+ * then the delta's: the asker sees from its next ping or reply that more is to be had. */
 void members_delta_encode(const struct members *m, uint32_t bits, uint32_t replicas, uint64_t since, struct buf *out);
 struct codec_position {
     const uint8_t *bytes;
@@ -192,7 +198,8 @@ struct codec_position {
 };
 int members_delta_open(const uint8_t *bytes, size_t size, struct members_delta *out, struct codec_position *ret_rows);
 int members_delta_next(struct codec_position *rows, struct member *out); /* ERR_NOT_FOUND at the end */
-/* One row, also used by the root group's tables. */
+/* One row, also used by the root group's tables. node 0 is accepted (a row that waits for admission); everything else
+ * passes member_check. */
 void member_row_encode(const struct member *m, struct buf *out);
 int member_row_decode(const uint8_t *bytes, size_t size, struct member *out);
 
