@@ -37,7 +37,8 @@ int net_listen(struct net *n, enum net_kind kind, const char *addr, char *ret_ad
 /* Starts connecting to a PEER address; names are resolved off the loop. ERR_INVALID for text that is no address,
  * ERR_BUSY when NET_CONNS_MAX are open, ERR_NOMEM. */
 int net_connect(struct net *n, const char *addr, struct net_conn **ret_conn);
-/* Queues a copy of the bytes, all or none. ERR_CLOSED once closed/closing, ERR_NOMEM. The caller bounds what it queues by net_unsent(). */
+/* Queues a copy of the bytes, all or none. ERR_CLOSED once closed/closing, ERR_NOMEM. The caller bounds what it queues
+ * by net_unsent(). */
 int net_send(struct net_conn *c, const uint8_t *bytes, size_t size);
 size_t net_unsent(const struct net_conn *c);
 /* Stop and go on reading (back-pressure). */
