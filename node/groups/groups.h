@@ -78,8 +78,8 @@ void groups_propose(struct groups *g, uint32_t group, const struct buf *command,
 /* Linearizable: answered by the leader after a read index round. */
 void groups_query(struct groups *g, uint32_t group, const struct buf *query, uint64_t timeout_ms, groups_cb *cb,
                   void *ctx);
-/* From this node's own replica as it stands (at least everything already given to hooks.applied); ERR_NOT_FOUND when
- * it has none. ret index through config is not given. */
+/* From this node's own tables as they stand (at least everything already given to hooks.applied); an arc that is not
+ * served here is empty. */
 void groups_query_local(struct groups *g, uint32_t group, const struct buf *query, groups_cb *cb, void *ctx);
 
 /* For exactly-once commands: fills client, seq, ack_below of c. finish when its answer came or it was given up. */

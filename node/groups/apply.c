@@ -1,0 +1,199 @@
+/* Committed entries are applied inside the writer's transaction: state and applied index change together. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "internal.h"
+
+struct apply_op {
+    struct disk_op op;
+    struct replica *replica;
+    uint32_t group;
+    struct machine_arc arc;
+    struct applied_row row; /* in: before; out: after */
+    struct buf results;     /* all answers, one behind the other */
+    struct machine_effects effects;
+    uint32_t count;
+    struct apply_slot {
+        struct raft_entry *entry;
+        size_t result_at;
+    } slots[];
+};
+
+#define APPLY_RESULTS_MAX (64 * 1024 * 1024)
+
+static int apply_entry(struct txn *t, struct apply_op *a, const struct raft_entry *e) {
+    a->row.index = e->index;
+    a->row.term = e->term;
+    if (e->kind == RAFT_ENTRY_CONFIG) {
+        return raft_config_decode(e->data, e->size, e->index, &a->row.config) ? ERR_CORRUPT : 0;
+    }
+    if (e->kind == RAFT_ENTRY_NOOP) {
+        return 0;
+    }
+    if (e->size < STAMP_SIZE) {
+        return ERR_CORRUPT;
+    }
+    uint64_t stamp = get_u64(e->data);
+    if (stamp > a->row.stamp_ms) {
+        a->row.stamp_ms = stamp;
+    }
+    return machine_apply(t, &a->arc, a->row.stamp_ms, e->data + STAMP_SIZE, e->size - STAMP_SIZE, &a->results,
+                         &a->effects);
+}
+
+static int apply_run(struct txn *t, struct disk_op *op) {
+    struct apply_op *a = (struct apply_op *)op;
+    for (uint32_t i = 0; i < a->count; i++) {
+        a->slots[i].result_at = a->results.size;
+        int rc = apply_entry(t, a, a->slots[i].entry);
+        if (rc || a->results.error) {
+            return rc ? rc : a->results.error;
+        }
+    }
+    return applied_row_put(t, a->group, &a->row);
+}
+
+static void answer(struct replica *r, struct apply_op *a, uint32_t i) {
+    const struct raft_entry *e = a->slots[i].entry;
+    struct pending *p = TAILQ_FIRST(&r->pending);
+    if (e->kind == RAFT_ENTRY_CONFIG) {
+        int rc = raft_config_decode(e->data, e->size, e->index, &r->applied_config);
+        CHECK(rc == 0); /* the writer decoded the same bytes */
+    }
+    if (!p || p->index != e->index) {
+        return;
+    }
+    TAILQ_REMOVE(&r->pending, p, link);
+    if (p->term == e->term) {
+        size_t end = i + 1 < a->count ? a->slots[i + 1].result_at : a->results.size;
+        struct propose_reply reply = {.config = r->applied_config,
+                                      .result = a->results.bytes + a->slots[i].result_at,
+                                      .result_size = end - a->slots[i].result_at};
+        struct buf body;
+        buf_init(&body, PEER_BODY_MAX);
+        propose_reply_encode(&reply, &body);
+        peers_reply(p->call, body.error, body.bytes, body.size);
+        buf_release(&body);
+    } else {
+        serve_reply_route(r->groups, p->call, ERR_NOT_LEADER, r->group);
+    }
+    free(p);
+}
+
+/* Entries every live follower has are dropped once there are enough of them; whoever is further behind than the hard
+ * limit gets a snapshot instead of an endless log. */
+static void compact(struct replica *r) {
+    const struct groups_tuning *tuning = &r->groups->params.tuning;
+    struct raft_status st;
+    raft_status(r->raft, &st);
+    uint64_t base = st.first - 1, upto = r->applied;
+    if (upto <= base || (st.last - base < tuning->compact_entries && st.log_bytes < tuning->compact_bytes)) {
+        return;
+    }
+    for (uint32_t i = 0; i < st.progress_count && st.log_bytes < tuning->log_bytes_max; i++) {
+        const struct raft_progress *p = &st.progress[i];
+        if (p->active && p->match < upto) {
+            upto = p->match;
+        }
+    }
+    if (upto <= base) {
+        return;
+    }
+    struct raft_event ev = {.kind = RAFT_EV_COMPACT, .index = upto};
+    if (replica_step(r, &ev) == 0) {
+        persist_compact(r, base);
+    }
+}
+
+static void apply_free(struct apply_op *a) {
+    for (uint32_t i = 0; i < a->count; i++) {
+        raft_entry_unref(a->slots[i].entry);
+    }
+    buf_release(&a->results);
+    machine_effects_release(&a->effects);
+    free(a);
+}
+
+static void report_effects(struct replica *r, struct apply_op *a) {
+    const struct groups_hooks *hooks = &r->groups->params.hooks;
+    bool root = false;
+    for (size_t i = 0; i < a->effects.count; i++) {
+        root = root || a->effects.items[i].kind == EFFECT_ROOT;
+    }
+    hooks->applied(hooks->ctx, r->group, a->row.index, a->effects.items, a->effects.count);
+    if (root) {
+        hooks->root_changed(hooks->ctx);
+    }
+}
+
+static void apply_done(struct disk_op *op, int status) {
+    struct apply_op *a = (struct apply_op *)op;
+    struct replica *r = a->replica;
+    struct groups *g = r->groups;
+    bool dead = r->dead;
+    CHECK(status == 0);
+    r->applying = false;
+    replica_op_done(r);
+    if (!dead && !g->stopped && a->row.index > r->applied) {
+        r->applied = a->row.index;
+        r->applied_term = a->row.term;
+        r->stamp_ms = a->row.stamp_ms;
+        for (uint32_t i = 0; i < a->count; i++) {
+            answer(r, a, i);
+        }
+        report_effects(r, a);
+        struct raft_event ev = {.kind = RAFT_EV_APPLIED, .index = r->applied};
+        (void)replica_step(r, &ev);
+        replica_reads_ready(r);
+        compact(r);
+        apply_queue(r);
+    }
+    apply_free(a);
+}
+
+void apply_queue(struct replica *r) {
+    if (!r->apply_queued && !r->applying && !r->installing && !r->dead && r->commit > r->applied) {
+        r->apply_queued = true;
+        TAILQ_INSERT_TAIL(&r->groups->apply, r, apply_link);
+        groups_flush_soon(r->groups);
+    }
+}
+
+static void apply_start(struct replica *r) {
+    struct groups *g = r->groups;
+    uint64_t last = r->commit;
+    if (last > r->applied + GROUPS_APPLY_ENTRIES_MAX) {
+        last = r->applied + GROUPS_APPLY_ENTRIES_MAX;
+    }
+    uint32_t count = (uint32_t)(last - r->applied);
+    struct apply_op *a = calloc(1, sizeof(*a) + count * sizeof(a->slots[0]));
+    CHECK(a); /* a replica that cannot apply must not go on */
+    a->op.run = apply_run;
+    a->op.done = apply_done;
+    a->replica = r;
+    a->group = r->group;
+    groups_arc(g, r->group, &a->arc);
+    a->row = (struct applied_row){
+        .index = r->applied, .term = r->applied_term, .stamp_ms = r->stamp_ms, .config = r->applied_config};
+    buf_init(&a->results, APPLY_RESULTS_MAX);
+    for (uint32_t i = 0; i < count; i++) {
+        struct raft_entry *e = raft_entry_at(r->raft, r->applied + 1 + i);
+        CHECK(e && e->index == r->applied + 1 + i);
+        a->slots[i].entry = raft_entry_ref(e);
+    }
+    a->count = count;
+    r->applying = true;
+    r->ops++;
+    disk_write(g->params.disk, DISK_META, &a->op);
+}
+
+void apply_flush(struct groups *g) {
+    while (!TAILQ_EMPTY(&g->apply)) {
+        struct replica *r = TAILQ_FIRST(&g->apply);
+        TAILQ_REMOVE(&g->apply, r, apply_link);
+        r->apply_queued = false;
+        if (!r->installing && !r->applying && r->commit > r->applied) {
+            apply_start(r);
+        }
+    }
+}

@@ -1,0 +1,223 @@
+/* Proposals and queries of this node, carried to the leader of a group wherever it is.
+ *
+ *   try the hinted leader ──answer──▶ done
+ *      │ not leader / moved: learn the route, try again
+ *      │ busy, unreachable, timed out: forget the hint, next candidate after a pause
+ *      └ deadline: unavailable */
+#include <stdlib.h>
+
+#include "internal.h"
+
+struct call {
+    TAILQ_ENTRY(call) link;
+    struct groups *groups;
+    struct timer timer;
+    uint32_t group;
+    enum peer_op op;
+    struct buf body;
+    uint64_t deadline_ms;
+    uint32_t backoff_ms;
+    uint32_t attempts;
+    uint32_t tried; /* node asked last */
+    bool asking;
+    int status; /* refused before the first try */
+    groups_cb *cb;
+    void *ctx;
+};
+
+static void call_finish(struct call *c, int status, const struct raft_config *config, const uint8_t *result,
+                        size_t size) {
+    struct groups *g = c->groups;
+    timer_stop(g->params.timers, &c->timer);
+    TAILQ_REMOVE(&g->calls, c, link);
+    g->call_count--;
+    c->cb(c->ctx, status, config, result, size);
+    buf_release(&c->body);
+    free(c);
+}
+
+/* Who may be the leader: the hint, then everyone of the route, of the placement and of the swarm in turn. */
+static uint32_t candidate(struct call *c) {
+    struct groups *g = c->groups;
+    const struct route *route = routes_get(g->routes, c->group);
+    uint32_t arc = c->group == GROUPS_ROOT ? 0 : c->group - 1;
+    const uint32_t *placed = NULL;
+    if (route->leader && peers_alive(g->params.peers, route->leader)) {
+        return route->leader;
+    }
+    unsigned placed_count = g->placement ? placement_of(g->placement, arc, &placed) : 0;
+    size_t total = route->count + placed_count + (g->members ? members_count(g->members) : 0);
+    for (size_t i = 0; i < total; i++) {
+        size_t k = (c->attempts + i) % total;
+        uint32_t node;
+        if (k < route->count) {
+            node = route->nodes[k];
+        } else if (k < (size_t)route->count + placed_count) {
+            node = placed[k - route->count];
+        } else {
+            node = members_at(g->members, k - route->count - placed_count)->node;
+        }
+        if (peers_alive(g->params.peers, node) && (node != c->tried || i + 1 == total)) {
+            return node;
+        }
+    }
+    return 0;
+}
+
+static void call_pause(struct call *c) {
+    struct groups *g = c->groups;
+    uint64_t now = clock_now_ms(g->params.clock);
+    uint64_t jitter = random_u64(g->params.random) % (c->backoff_ms + 1);
+    timer_start(g->params.timers, &c->timer, now + c->backoff_ms / 2 + jitter);
+    if (c->backoff_ms < GROUPS_BACKOFF_MAX_MS) {
+        c->backoff_ms *= 2;
+    }
+}
+
+static void finish_propose(struct call *c, const uint8_t *body, size_t size) {
+    struct propose_reply reply;
+    int rc = propose_reply_decode(body, size, &reply);
+    if (rc) {
+        call_finish(c, rc, NULL, NULL, 0);
+    } else {
+        call_finish(c, 0, &reply.config, reply.result, reply.result_size);
+    }
+}
+
+static void call_redirect(struct call *c, const uint8_t *body, size_t size) {
+    struct groups *g = c->groups;
+    struct group_route heard;
+    uint64_t now = clock_now_ms(g->params.clock);
+    routes_forget_leader(g->routes, c->group, c->tried);
+    if (group_route_decode(body, size, &heard) == 0 && heard.group == c->group && heard.route.leader != c->tried) {
+        (void)routes_learn(g->routes, c->group, &heard.route);
+        if (heard.route.leader && c->attempts < 4) {
+            timer_start(g->params.timers, &c->timer, now);
+            return;
+        }
+    }
+    call_pause(c);
+}
+
+static void call_reply(void *ctx, int status, const uint8_t *body, size_t size) {
+    struct call *c = ctx;
+    c->asking = false;
+    if (status == 0) {
+        if (c->op == OP_PROPOSE) {
+            finish_propose(c, body, size);
+        } else {
+            call_finish(c, 0, NULL, body, size);
+        }
+        return;
+    }
+    switch (status) {
+    case ERR_NOT_LEADER:
+    case ERR_MOVED:
+        call_redirect(c, body, size);
+        break;
+    case ERR_UNREACHABLE:
+    case ERR_TIMEOUT:
+    case ERR_CLOSED:
+        routes_forget_leader(c->groups->routes, c->group, c->tried);
+        call_pause(c);
+        break;
+    case ERR_BUSY:
+    case ERR_NOMEM:
+        call_pause(c);
+        break;
+    default:
+        call_finish(c, status, NULL, NULL, 0);
+    }
+}
+
+static void call_fire(struct timer *t) {
+    struct call *c = (struct call *)((char *)t - offsetof(struct call, timer));
+    struct groups *g = c->groups;
+    uint64_t now = clock_now_ms(g->params.clock);
+    CHECK(!c->asking);
+    if (c->status || now >= c->deadline_ms) {
+        call_finish(c, c->status ? c->status : ERR_UNAVAILABLE, NULL, NULL, 0);
+        return;
+    }
+    uint32_t node = candidate(c);
+    c->attempts++;
+    if (!node) {
+        c->tried = 0;
+        call_pause(c);
+        return;
+    }
+    uint64_t left = c->deadline_ms - now;
+    c->tried = node;
+    c->asking = true;
+    peers_request(g->params.peers, node, LANE_CONTROL, c->op, &c->body,
+                  left < GROUPS_ATTEMPT_MS ? left : GROUPS_ATTEMPT_MS, call_reply, c);
+}
+
+static void call_begin(struct groups *g, enum peer_op op, uint32_t group, const struct buf *bytes, uint64_t timeout_ms,
+                       groups_cb *cb, void *ctx) {
+    struct call *c = calloc(1, sizeof(*c));
+    uint64_t now = clock_now_ms(g->params.clock);
+    CHECK(c && group < g->count);
+    c->groups = g;
+    c->group = group;
+    c->op = op;
+    c->cb = cb;
+    c->ctx = ctx;
+    c->deadline_ms = now + timeout_ms;
+    c->backoff_ms = GROUPS_BACKOFF_MIN_MS;
+    c->timer.fire = call_fire;
+    buf_init(&c->body, PEER_BODY_MAX);
+    struct group_request req = {.group = group, .bytes = bytes->bytes, .size = bytes->size};
+    group_request_encode(&req, &c->body);
+    c->status = bytes->error ? bytes->error : c->body.error;
+    if (op == OP_PROPOSE && bytes->size > RAFT_ENTRY_MAX - STAMP_SIZE) {
+        c->status = ERR_TOO_LARGE;
+    }
+    if (g->call_count >= GROUPS_CALLS_MAX) {
+        c->status = ERR_BUSY;
+    }
+    g->call_count++;
+    TAILQ_INSERT_TAIL(&g->calls, c, link);
+    timer_start(g->params.timers, &c->timer, now);
+}
+
+void groups_propose(struct groups *g, uint32_t group, const struct buf *command, uint64_t timeout_ms, groups_cb *cb,
+                    void *ctx) {
+    call_begin(g, OP_PROPOSE, group, command, timeout_ms, cb, ctx);
+}
+
+void groups_query(struct groups *g, uint32_t group, const struct buf *query, uint64_t timeout_ms, groups_cb *cb,
+                  void *ctx) {
+    call_begin(g, OP_QUERY, group, query, timeout_ms, cb, ctx);
+}
+
+void calls_release(struct groups *g) {
+    while (!TAILQ_EMPTY(&g->calls)) {
+        struct call *c = TAILQ_FIRST(&g->calls);
+        TAILQ_REMOVE(&g->calls, c, link);
+        buf_release(&c->body);
+        free(c);
+    }
+}
+
+/* ---- exactly once ----------------------------------------------------------------------------------------------- */
+
+void groups_sequence(struct groups *g, struct command *c) {
+    struct sequence *s = calloc(1, sizeof(*s));
+    CHECK(s);
+    s->seq = g->next_seq++;
+    HASH_ADD(hh, g->sequences, seq, sizeof(s->seq), s);
+    TAILQ_INSERT_TAIL(&g->sequence_order, s, link);
+    c->client = g->client;
+    c->seq = s->seq;
+    c->ack_below = TAILQ_FIRST(&g->sequence_order)->seq;
+}
+
+void groups_sequence_done(struct groups *g, uint64_t seq) {
+    struct sequence *s;
+    HASH_FIND(hh, g->sequences, &seq, sizeof(seq), s);
+    CHECK(s);
+    HASH_DEL(g->sequences, s);
+    TAILQ_REMOVE(&g->sequence_order, s, link);
+    free(s);
+}

@@ -1,0 +1,203 @@
+/* Shared by the files of this folder only. */
+#ifndef SHOAL_GROUPS_INTERNAL_H
+#define SHOAL_GROUPS_INTERNAL_H
+
+#include <stddef.h>
+
+#include <bsd/sys/queue.h>
+#include <uthash.h>
+
+#include "check.h"
+#include "codec.h"
+#include "errors.h"
+#include "groups.h"
+#include "rows.h"
+
+#define STAMP_SIZE 8           /* leader's wall clock before every command */
+#define GROUPS_ATTEMPT_MS 3000 /* one try of a call */
+#define GROUPS_BACKOFF_MIN_MS 20
+#define GROUPS_BACKOFF_MAX_MS 400
+#define GROUPS_RECONCILE_MS 250  /* between looks at groups that wait for somebody, */
+#define GROUPS_MOVING_MS 20      /* and while one is under way */
+#define GROUPS_SNAPSHOTS_MAX 6   /* sent at once; fewer than DISK_VIEWS_MAX */
+#define GROUPS_SNAPSHOT_MS 15000 /* for one piece */
+#define GROUPS_REMOVED_MAX 4
+#define GROUPS_APPLY_ENTRIES_MAX 512
+#define GROUPS_RETRY_MS 1000 /* between repeats of a message of a move */
+#define GROUPS_SLACK 64      /* entries a follower may be behind and still count as caught up */
+
+/* Somebody's command in the log, waiting to be applied. */
+struct pending {
+    TAILQ_ENTRY(pending) link;
+    uint64_t index, term;
+    struct peers_call *call;
+};
+
+/* Somebody's query: first for its read index, then for the state to reach it, then at the disk. */
+struct read {
+    TAILQ_ENTRY(read) link;
+    struct replica *replica;
+    struct peers_call *call;
+    uint64_t index;
+    struct buf query;
+};
+
+struct snapshot_in {
+    uint64_t from, term, index, index_term, stamp_ms;
+    struct raft_config config;
+    uint32_t next; /* piece wanted */
+    bool staging;  /* a piece is at the disk */
+};
+
+struct removed_replica {
+    uint64_t id;
+    uint32_t node;
+    uint64_t index;
+};
+
+/* What the leader of a group is doing about its configuration. */
+struct move {
+    uint64_t created;  /* replica id whose node said it exists */
+    uint64_t complete; /* replica id that lacks no chunk */
+    uint64_t asked_ms; /* last message */
+    bool asking;
+    uint32_t removed_count;
+    struct removed_replica removed[GROUPS_REMOVED_MAX];
+};
+
+struct replica {
+    struct groups *groups;
+    uint32_t group;
+    uint64_t id;
+    struct raft *raft;
+    struct timer timer;
+    unsigned ops; /* at the disk: freed only at 0 */
+    bool dead;    /* removed; waits for its operations */
+    bool leading;
+    bool installing;
+    bool apply_queued, unsettled, announced; /* on which lists of struct groups */
+    bool applying;
+    uint64_t commit;
+    uint64_t stored_last;                     /* highest index ever given to the disk and not truncated since */
+    uint64_t applied, applied_term, stamp_ms; /* durable and visible */
+    uint64_t proposed_stamp_ms;
+    struct raft_config applied_config;
+    TAILQ_HEAD(, pending) pending;
+    TAILQ_HEAD(, read) reads; /* waiting for a read index or for the state */
+    struct snapshot_in *in;
+    struct move move;
+    uint64_t stranger_ms; /* when a removed replica was last told so */
+    TAILQ_ENTRY(replica) apply_link, unsettled_link, announce_link;
+};
+TAILQ_HEAD(replica_list, replica);
+
+/* Frames for one peer, gathered during a turn of the loop. */
+struct outgoing {
+    uint32_t node;
+    struct buf frames;
+    struct raft_batch batch;
+    bool open;
+    UT_hash_handle hh;
+};
+
+struct persist_op;
+struct call;
+struct snapshot_out;
+TAILQ_HEAD(snapshot_list, snapshot_out);
+
+struct sequence {
+    uint64_t seq;
+    TAILQ_ENTRY(sequence) link;
+    UT_hash_handle hh;
+};
+
+struct groups {
+    struct groups_params params;
+    unsigned bits;
+    uint32_t self;
+    uint32_t count; /* arcs + 1 */
+    bool running, stopped;
+    struct replica **replicas; /* by group; NULL: none here */
+    uint64_t *tombstones;      /* by group */
+    struct routes *routes;
+    const struct members *members;
+    const struct placement *placement;
+    struct raft_update update; /* scratch of replica_step, which never nests */
+    bool stepping;
+    struct timer flush;
+    struct timer reconcile;
+    struct persist_op *persist; /* gathering */
+    struct replica_list apply, unsettled, announce;
+    struct outgoing *outgoing;
+    TAILQ_HEAD(, call) calls;
+    uint32_t call_count;
+    struct snapshot_list snapshots, snapshots_waiting;
+    uint32_t snapshots_sending;
+    uint32_t moving; /* groups led here whose configuration is under way */
+    uint64_t client;
+    uint64_t next_seq;
+    struct sequence *sequences; /* by seq */
+    TAILQ_HEAD(, sequence) sequence_order;
+};
+
+/* replica.c */
+struct replica *replica_new(struct groups *g, uint32_t group, const struct hard_row *hard,
+                            const struct applied_row *applied, struct raft_entry **entries, size_t count, int *ret);
+void replica_free(struct replica *r);
+int replica_step(struct replica *r, struct raft_event *event); /* fills in time and randomness */
+void replica_op_done(struct replica *r);                       /* one disk operation less */
+void replica_fail_waiting(struct replica *r, int status);
+void replica_reads_ready(struct replica *r);
+void replica_learn_route(struct replica *r);
+void groups_flush_soon(struct groups *g);
+void groups_fatal(struct groups *g, int status, const char *what);
+
+/* persist.c */
+void persist_update(struct replica *r, const struct raft_update *u);
+void persist_compact(struct replica *r, uint64_t old_base);
+void persist_create(struct replica *r, struct peers_call *call);
+void persist_remove(struct replica *r, struct peers_call *call); /* call may be NULL */
+void persist_tombstone(struct groups *g, uint32_t group, struct peers_call *call);
+void persist_flush(struct groups *g);
+void persist_drop(struct groups *g);
+
+/* apply.c */
+void apply_queue(struct replica *r);
+void apply_flush(struct groups *g);
+
+/* outgoing.c */
+void outgoing_message(struct groups *g, uint32_t group, const struct raft_message *m);
+void outgoing_announce(struct replica *r);
+void outgoing_flush(struct groups *g);
+void outgoing_release(struct groups *g);
+
+/* serve.c */
+void serve_propose(struct groups *g, struct peers_call *call, const struct group_request *req);
+void serve_query(struct groups *g, struct peers_call *call, const struct group_request *req);
+void serve_reply_route(struct groups *g, struct peers_call *call, int status, uint32_t group);
+void serve_read_answer(struct replica *r, const struct raft_read *read);
+void read_free(struct read *rd);
+
+/* calls.c */
+void calls_release(struct groups *g);
+
+/* snapshot_send.c, snapshot_receive.c */
+void snapshot_send(struct replica *r, uint64_t to);
+void snapshot_send_flush(struct groups *g);
+void snapshot_send_release(struct groups *g);
+void snapshot_receive(struct groups *g, struct peers_call *call, const struct snapshot_piece *piece);
+
+/* membership.c: replicas come and go on this node */
+void serve_replica_create(struct groups *g, struct peers_call *call, const struct replica_request *req);
+void serve_replica_remove(struct groups *g, struct peers_call *call, const struct replica_request *req);
+void serve_replica_chunks(struct groups *g, struct peers_call *call, const struct replica_request *req);
+void membership_stranger(struct replica *r, uint32_t node, uint64_t id);
+
+/* reconcile.c: the leader moves its group toward the placement */
+void reconcile_mark(struct replica *r);
+void reconcile_unmark(struct replica *r);
+void reconcile_soon(struct groups *g);
+void reconcile_fire(struct timer *t);
+bool reconcile_healthy(const struct replica *r);
+
+#endif

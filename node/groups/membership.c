@@ -1,0 +1,127 @@
+/* Replicas come to this node and leave it. A replica is created only by an explicit message, never by a vote request;
+ * a removed one leaves a tombstone, so that its id never votes again (I4). */
+#include "internal.h"
+
+/* Frees nothing yet: operations at the disk may still refer to it. */
+static void replica_destroy(struct replica *r, struct peers_call *call) {
+    struct groups *g = r->groups;
+    const struct groups_hooks *hooks = &g->params.hooks;
+    bool led = r->leading;
+    if (g->tombstones[r->group] < r->id) {
+        g->tombstones[r->group] = r->id;
+    }
+    r->leading = false;
+    replica_fail_waiting(r, ERR_MOVED);
+    while (!TAILQ_EMPTY(&r->reads)) {
+        struct read *rd = TAILQ_FIRST(&r->reads);
+        TAILQ_REMOVE(&r->reads, rd, link);
+        serve_reply_route(g, rd->call, ERR_MOVED, r->group);
+        read_free(rd);
+    }
+    if (r->apply_queued) {
+        TAILQ_REMOVE(&g->apply, r, apply_link);
+    }
+    if (r->announced) {
+        TAILQ_REMOVE(&g->announce, r, announce_link);
+    }
+    reconcile_unmark(r);
+    timer_stop(g->params.timers, &r->timer);
+    routes_forget_leader(g->routes, r->group, g->self);
+    persist_remove(r, call);
+    r->dead = true;
+    g->replicas[r->group] = NULL;
+    if (led) {
+        hooks->leader(hooks->ctx, r->group, false);
+    }
+    hooks->removed(hooks->ctx, r->group);
+}
+
+void serve_replica_create(struct groups *g, struct peers_call *call, const struct replica_request *req) {
+    struct replica *r = req->group < g->count ? g->replicas[req->group] : NULL;
+    int rc = 0;
+    if (req->group >= g->count || req->replica == 0) {
+        peers_reply(call, ERR_INVALID, NULL, 0);
+        return;
+    }
+    if (r && r->id == req->replica) {
+        peers_reply(call, 0, NULL, 0);
+        return;
+    }
+    if (req->replica <= g->tombstones[req->group] || (r && r->id > req->replica)) {
+        peers_reply(call, ERR_STALE, NULL, 0);
+        return;
+    }
+    if (r) {
+        /* A configuration holds a node once, and ids only grow: the old replica is no member any more. */
+        replica_destroy(r, NULL);
+    }
+    struct hard_row hard = {.replica = req->replica, .tombstone = g->tombstones[req->group]};
+    struct applied_row applied = {0};
+    r = replica_new(g, req->group, &hard, &applied, NULL, 0, &rc);
+    if (!r) {
+        peers_reply(call, rc, NULL, 0);
+        return;
+    }
+    g->replicas[req->group] = r;
+    persist_create(r, call);
+}
+
+void serve_replica_remove(struct groups *g, struct peers_call *call, const struct replica_request *req) {
+    if (req->group >= g->count) {
+        peers_reply(call, ERR_INVALID, NULL, 0);
+        return;
+    }
+    struct replica *r = g->replicas[req->group];
+    if (r && r->id == req->replica) {
+        const struct raft_config *c = raft_config_committed(r->raft);
+        if (c->count > 0 && c->index >= req->index && raft_config_find(c, r->id)) {
+            peers_reply(call, ERR_STALE, NULL, 0); /* what is known here is newer, and this replica is in it */
+        } else {
+            replica_destroy(r, call);
+        }
+        return;
+    }
+    if (g->tombstones[req->group] >= req->replica || r) {
+        peers_reply(call, 0, NULL, 0);
+        return;
+    }
+    g->tombstones[req->group] = req->replica;
+    persist_tombstone(g, req->group, call);
+}
+
+void serve_replica_chunks(struct groups *g, struct peers_call *call, const struct replica_request *req) {
+    const struct groups_hooks *hooks = &g->params.hooks;
+    struct replica *r = req->group < g->count ? g->replicas[req->group] : NULL;
+    if (!r || r->id != req->replica) {
+        peers_reply(call, ERR_MOVED, NULL, 0);
+    } else if (r->applied < req->index || !hooks->complete(hooks->ctx, r->group, req->index)) {
+        peers_reply(call, ERR_BUSY, NULL, 0);
+    } else {
+        peers_reply(call, 0, NULL, 0);
+    }
+}
+
+static void told(void *ctx, int status, const uint8_t *body, size_t size) {
+    (void)ctx;
+    (void)status;
+    (void)body;
+    (void)size;
+}
+
+/* A replica that asks for votes and is in no configuration of ours any more has missed its removal. */
+void membership_stranger(struct replica *r, uint32_t node, uint64_t id) {
+    struct groups *g = r->groups;
+    const struct raft_config *c = raft_config_committed(r->raft);
+    uint64_t now = clock_now_ms(g->params.clock);
+    if (c->count == 0 || id >= c->next_id || raft_config_find(c, id) || raft_config_find(raft_config(r->raft), id) ||
+        (r->stranger_ms && now < r->stranger_ms + GROUPS_RETRY_MS)) {
+        return;
+    }
+    struct replica_request req = {.group = r->group, .replica = id, .index = c->index};
+    struct buf body;
+    buf_init(&body, PEER_BODY_MAX);
+    replica_request_encode(&req, &body);
+    r->stranger_ms = now;
+    peers_request(g->params.peers, node, LANE_CONTROL, OP_REPLICA_REMOVE, &body, GROUPS_ATTEMPT_MS, told, NULL);
+    buf_release(&body);
+}

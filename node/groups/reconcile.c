@@ -1,0 +1,322 @@
+/* Placement is the goal, the group's own log the authority (I3): the leader of each group compares its configuration
+ * with the placement and moves toward it, one change at a time.
+ *
+ *   a node of the goal is missing ──▶ learner ──▶ its replica is created ──▶ caught up ──▶ lacks no chunk
+ *     ──▶ joint swap (a node outside the goal leaves in the same step) ──▶ the left replica is told to remove itself
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "internal.h"
+
+struct ask {
+    struct groups *groups;
+    uint32_t group;
+    uint64_t asker;  /* replica id that asked */
+    uint64_t target; /* replica id it is about */
+    enum peer_op op;
+};
+
+struct goal {
+    const uint32_t *nodes;
+    unsigned count;
+};
+
+static struct goal goal_of(const struct replica *r) {
+    struct goal goal = {0};
+    uint32_t arc = r->group == GROUPS_ROOT ? 0 : r->group - 1;
+    if (r->groups->placement) {
+        goal.count = placement_of(r->groups->placement, arc, &goal.nodes);
+    }
+    return goal;
+}
+
+static bool goal_has(const struct goal *goal, uint32_t node) {
+    for (unsigned i = 0; i < goal->count; i++) {
+        if (goal->nodes[i] == node) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void reconcile_mark(struct replica *r) {
+    if (!r->dead && r->leading && !r->unsettled) {
+        r->unsettled = true;
+        TAILQ_INSERT_TAIL(&r->groups->unsettled, r, unsettled_link);
+    }
+    reconcile_soon(r->groups);
+}
+
+void reconcile_unmark(struct replica *r) {
+    if (r->unsettled) {
+        r->unsettled = false;
+        TAILQ_REMOVE(&r->groups->unsettled, r, unsettled_link);
+    }
+}
+
+void reconcile_soon(struct groups *g) {
+    uint64_t now = clock_now_ms(g->params.clock);
+    if (g->running && !TAILQ_EMPTY(&g->unsettled) && (g->reconcile.slot == 0 || g->reconcile.at_ms > now)) {
+        timer_start(g->params.timers, &g->reconcile, now);
+    }
+}
+
+static void forget_removed(struct replica *r, uint64_t id) {
+    struct move *m = &r->move;
+    for (uint32_t i = 0; i < m->removed_count; i++) {
+        if (m->removed[i].id == id) {
+            m->removed[i] = m->removed[--m->removed_count];
+            return;
+        }
+    }
+}
+
+static void asked(void *ctx, int status, const uint8_t *body, size_t size) {
+    struct ask *a = ctx;
+    struct replica *r = a->groups->replicas[a->group];
+    (void)body;
+    (void)size;
+    if (r && r->id == a->asker && r->leading) {
+        r->move.asking = false;
+        if (a->op == OP_REPLICA_CREATE && status == 0) {
+            r->move.created = a->target;
+        } else if (a->op == OP_REPLICA_CHUNKS && status == 0) {
+            r->move.complete = a->target;
+        } else if (a->op == OP_REPLICA_REMOVE && (status == 0 || status == ERR_MOVED || status == ERR_STALE)) {
+            forget_removed(r, a->target);
+        }
+        if (status == 0) {
+            r->move.asked_ms = 0;
+            reconcile_mark(r);
+        }
+    }
+    free(a);
+}
+
+/* One question of a group is out at a time, repeated at a pace. */
+static void ask(struct replica *r, uint32_t node, enum peer_op op, uint64_t target, uint64_t index) {
+    struct groups *g = r->groups;
+    uint64_t now = clock_now_ms(g->params.clock);
+    if (r->move.asking || (r->move.asked_ms && now < r->move.asked_ms + GROUPS_RECONCILE_MS) ||
+        !peers_alive(g->params.peers, node)) {
+        return;
+    }
+    struct ask *a = calloc(1, sizeof(*a));
+    if (!a) {
+        return;
+    }
+    *a = (struct ask){.groups = g, .group = r->group, .asker = r->id, .target = target, .op = op};
+    struct replica_request req = {.group = r->group, .replica = target, .index = index};
+    struct buf body;
+    buf_init(&body, PEER_BODY_MAX);
+    replica_request_encode(&req, &body);
+    r->move.asking = true;
+    r->move.asked_ms = now;
+    peers_request(g->params.peers, node, LANE_CONTROL, op, &body, GROUPS_ATTEMPT_MS, asked, a);
+    buf_release(&body);
+}
+
+static bool majority_alive(const struct replica *r, const struct raft_config *c, uint8_t flag) {
+    uint32_t voters = 0, alive = 0;
+    for (uint32_t i = 0; i < c->count; i++) {
+        if (c->replicas[i].flags & flag) {
+            voters++;
+            alive += peers_alive(r->groups->params.peers, c->replicas[i].node);
+        }
+    }
+    return alive * 2 > voters || voters == 0;
+}
+
+static bool propose(struct replica *r, const struct raft_config *c) {
+    if (!majority_alive(r, c, RAFT_VOTER) || !majority_alive(r, c, RAFT_VOTER_OLD)) {
+        return false;
+    }
+    CHECK(raft_config_check(c) == 0);
+    struct raft_event ev = {.kind = RAFT_EV_CONFIG, .config = c};
+    return replica_step(r, &ev) == 0;
+}
+
+static void note_removed(struct replica *r, const struct raft_replica *row) {
+    struct move *m = &r->move;
+    if (m->removed_count < GROUPS_REMOVED_MAX) {
+        m->removed[m->removed_count++] = (struct removed_replica){.id = row->id, .node = row->node};
+    }
+}
+
+static bool add_learner(struct replica *r, const struct raft_config *now, uint32_t node) {
+    struct raft_config c = *now;
+    if (c.count == RAFT_REPLICAS_MAX) {
+        return false;
+    }
+    c.replicas[c.count++] = (struct raft_replica){.id = c.next_id++, .node = node, .flags = RAFT_LEARNER};
+    return propose(r, &c);
+}
+
+static bool drop_learner(struct replica *r, const struct raft_config *now, const struct raft_replica *learner) {
+    struct raft_config c = *now;
+    uint32_t i = (uint32_t)(learner - now->replicas);
+    memmove(&c.replicas[i], &c.replicas[i + 1], (c.count - i - 1) * sizeof(c.replicas[0]));
+    c.count--;
+    if (!propose(r, &c)) {
+        return false;
+    }
+    note_removed(r, learner);
+    return true;
+}
+
+/* The joint step: `learner` (0: none) becomes a voter, `leaving` (0: none) stops being one. */
+static bool swap_voters(struct replica *r, const struct raft_config *now, uint64_t learner, uint64_t leaving) {
+    struct raft_config c = *now;
+    const struct raft_replica *left = NULL;
+    for (uint32_t i = 0; i < c.count; i++) {
+        struct raft_replica *row = &c.replicas[i];
+        if (row->id == learner) {
+            row->flags = RAFT_VOTER;
+        } else if (row->flags & RAFT_VOTER) {
+            row->flags = row->id == leaving ? RAFT_VOTER_OLD : RAFT_VOTER | RAFT_VOTER_OLD;
+        }
+        left = row->id == leaving ? row : left;
+    }
+    if (!propose(r, &c)) {
+        return false;
+    }
+    if (left) {
+        note_removed(r, left);
+    }
+    return true;
+}
+
+/* A voter the goal does not want: a dead one first, the leader itself last. */
+static const struct raft_replica *surplus(const struct replica *r, const struct raft_config *c,
+                                          const struct goal *goal) {
+    const struct raft_replica *found = NULL;
+    for (uint32_t i = 0; i < c->count; i++) {
+        const struct raft_replica *row = &c->replicas[i];
+        if (!(row->flags & RAFT_VOTER) || goal_has(goal, row->node)) {
+            continue;
+        }
+        if (!peers_alive(r->groups->params.peers, row->node)) {
+            return row;
+        }
+        if (!found || found->id == r->id) {
+            found = row;
+        }
+    }
+    return found;
+}
+
+static uint32_t voter_count(const struct raft_config *c) {
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < c->count; i++) {
+        n += (c->replicas[i].flags & RAFT_VOTER) != 0;
+    }
+    return n;
+}
+
+static bool caught_up(const struct raft_status *st, uint64_t id) {
+    for (uint32_t i = 0; i < st->progress_count; i++) {
+        const struct raft_progress *p = &st->progress[i];
+        if (p->id == id) {
+            return p->active && !p->snapshot && p->match + GROUPS_SLACK >= st->commit && p->match > 0;
+        }
+    }
+    return false;
+}
+
+static void with_learner(struct replica *r, const struct raft_status *st, const struct raft_config *c,
+                         const struct raft_replica *learner, const struct goal *goal) {
+    if (!goal_has(goal, learner->node)) {
+        (void)drop_learner(r, c, learner);
+    } else if (r->move.created != learner->id) {
+        ask(r, learner->node, OP_REPLICA_CREATE, learner->id, c->index);
+    } else if (caught_up(st, learner->id)) {
+        if (r->move.complete != learner->id) {
+            ask(r, learner->node, OP_REPLICA_CHUNKS, learner->id, st->commit);
+            return;
+        }
+        const struct raft_replica *leaving = voter_count(c) >= goal->count ? surplus(r, c, goal) : NULL;
+        (void)swap_voters(r, c, learner->id, leaving ? leaving->id : 0);
+    }
+}
+
+static void send_removals(struct replica *r, const struct raft_config *c) {
+    for (uint32_t i = 0; i < r->move.removed_count; i++) {
+        const struct removed_replica *gone = &r->move.removed[i];
+        if (!raft_config_find(c, gone->id)) {
+            ask(r, gone->node, OP_REPLICA_REMOVE, gone->id, c->index);
+        }
+    }
+}
+
+enum progress { SETTLED, WAITING, MOVING };
+
+static enum progress step(struct replica *r, bool may_start) {
+    struct raft_status st;
+    const struct raft_config *c = raft_config(r->raft);
+    const struct raft_replica *learner = NULL;
+    struct goal goal = goal_of(r);
+    raft_status(r->raft, &st);
+    if (!st.own_term_committed || goal.count == 0) {
+        return WAITING;
+    }
+    if (c->index > st.commit || raft_config_joint(c)) {
+        return MOVING;
+    }
+    send_removals(r, c);
+    for (uint32_t i = 0; i < c->count; i++) {
+        learner = c->replicas[i].flags & RAFT_LEARNER ? &c->replicas[i] : learner;
+    }
+    if (learner) {
+        with_learner(r, &st, c, learner, &goal);
+        return MOVING;
+    }
+    for (unsigned i = 0; i < goal.count; i++) {
+        if (!raft_config_find_node(c, goal.nodes[i])) {
+            bool start = may_start && peers_alive(r->groups->params.peers, goal.nodes[i]);
+            return start && add_learner(r, c, goal.nodes[i]) ? MOVING : WAITING;
+        }
+    }
+    const struct raft_replica *extra = voter_count(c) > goal.count ? surplus(r, c, &goal) : NULL;
+    if (extra) {
+        return may_start && swap_voters(r, c, 0, extra->id) ? MOVING : WAITING;
+    }
+    return r->move.removed_count ? WAITING : SETTLED;
+}
+
+void reconcile_fire(struct timer *t) {
+    struct groups *g = (struct groups *)((char *)t - offsetof(struct groups, reconcile));
+    uint64_t now = clock_now_ms(g->params.clock);
+    uint32_t moving = 0;
+    struct replica *r, *next;
+    for (r = TAILQ_FIRST(&g->unsettled); r; r = next) {
+        next = TAILQ_NEXT(r, unsettled_link);
+        enum progress p = r->leading ? step(r, moving < g->params.tuning.moves_max) : SETTLED;
+        moving += p == MOVING;
+        if (p == SETTLED) {
+            reconcile_unmark(r);
+        }
+    }
+    if (!TAILQ_EMPTY(&g->unsettled)) {
+        timer_start(g->params.timers, &g->reconcile, now + (moving ? GROUPS_MOVING_MS : GROUPS_RECONCILE_MS));
+    }
+}
+
+bool reconcile_healthy(const struct replica *r) {
+    struct raft_status st;
+    const struct raft_config *c = raft_config(r->raft);
+    struct goal goal = goal_of(r);
+    raft_status(r->raft, &st);
+    if (st.role != RAFT_LEADER || !st.own_term_committed || c->index > st.commit || c->count != goal.count ||
+        raft_config_joint(c)) {
+        return false;
+    }
+    for (uint32_t i = 0; i < c->count; i++) {
+        const struct raft_replica *row = &c->replicas[i];
+        if (!(row->flags & RAFT_VOTER) || !goal_has(&goal, row->node) ||
+            (row->id != r->id && !caught_up(&st, row->id))) {
+            return false;
+        }
+    }
+    return true;
+}

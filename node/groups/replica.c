@@ -1,0 +1,181 @@
+/* One replica of one group: feeds the consensus core and does what it asks for. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "internal.h"
+
+static void replica_fire(struct timer *t) {
+    struct replica *r = (struct replica *)((char *)t - offsetof(struct replica, timer));
+    struct raft_event ev = {.kind = RAFT_EV_TICK};
+    (void)replica_step(r, &ev);
+}
+
+struct replica *replica_new(struct groups *g, uint32_t group, const struct hard_row *hard,
+                            const struct applied_row *applied, struct raft_entry **entries, size_t count, int *ret) {
+    struct replica *r = calloc(1, sizeof(*r));
+    if (!r) {
+        *ret = ERR_NOMEM;
+        return NULL;
+    }
+    r->groups = g;
+    r->group = group;
+    r->id = hard->replica;
+    r->timer.fire = replica_fire;
+    r->applied = applied->index;
+    r->applied_term = applied->term;
+    r->stamp_ms = applied->stamp_ms;
+    r->applied_config = applied->config;
+    r->commit = applied->index;
+    r->stored_last = hard->base_index + count;
+    TAILQ_INIT(&r->pending);
+    TAILQ_INIT(&r->reads);
+    struct raft_start start = {.self = hard->replica,
+                               .timing = g->params.tuning.timing,
+                               .hard = hard->hard,
+                               .base_index = hard->base_index,
+                               .base_term = hard->base_term,
+                               .base_config = &hard->config,
+                               .applied = applied->index,
+                               .entries = entries,
+                               .entry_count = count,
+                               .now_ms = clock_now_ms(g->params.clock),
+                               .random = random_u64(g->params.random)};
+    *ret = raft_new(&start, &r->raft);
+    if (*ret) {
+        free(r);
+        return NULL;
+    }
+    timer_start(g->params.timers, &r->timer, raft_wake_ms(r->raft));
+    return r;
+}
+
+void replica_free(struct replica *r) {
+    while (!TAILQ_EMPTY(&r->pending)) {
+        struct pending *p = TAILQ_FIRST(&r->pending);
+        TAILQ_REMOVE(&r->pending, p, link);
+        free(p);
+    }
+    while (!TAILQ_EMPTY(&r->reads)) {
+        struct read *rd = TAILQ_FIRST(&r->reads);
+        TAILQ_REMOVE(&r->reads, rd, link);
+        read_free(rd);
+    }
+    free(r->in);
+    raft_free(r->raft);
+    free(r);
+}
+
+void replica_op_done(struct replica *r) {
+    CHECK(r->ops > 0);
+    r->ops--;
+    if (r->dead && r->ops == 0) {
+        replica_free(r);
+    }
+}
+
+/* Everybody who waits for this replica is told to look elsewhere. */
+void replica_fail_waiting(struct replica *r, int status) {
+    while (!TAILQ_EMPTY(&r->pending)) {
+        struct pending *p = TAILQ_FIRST(&r->pending);
+        TAILQ_REMOVE(&r->pending, p, link);
+        serve_reply_route(r->groups, p->call, status, r->group);
+        free(p);
+    }
+}
+
+void replica_reads_ready(struct replica *r) {
+    struct read *rd, *next;
+    for (rd = TAILQ_FIRST(&r->reads); rd; rd = next) {
+        next = TAILQ_NEXT(rd, link);
+        if (rd->index != 0 && rd->index <= r->applied) {
+            struct raft_read ready = {.handle = (uint64_t)(uintptr_t)rd, .index = rd->index};
+            serve_read_answer(r, &ready);
+        }
+    }
+}
+
+/* What this replica knows about its group is also this node's route. */
+void replica_learn_route(struct replica *r) {
+    struct raft_status st;
+    const struct raft_config *c = raft_config(r->raft);
+    struct route route = {.config = c->index};
+    raft_status(r->raft, &st);
+    route.term = st.term;
+    route.leader = st.role == RAFT_LEADER ? r->groups->self : st.leader_node;
+    for (uint32_t i = 0; i < c->count; i++) {
+        if (c->replicas[i].flags & (RAFT_VOTER | RAFT_VOTER_OLD)) {
+            route.nodes[route.count++] = c->replicas[i].node;
+        }
+    }
+    (void)routes_learn(r->groups->routes, r->group, &route);
+}
+
+static void role_changed(struct replica *r) {
+    struct raft_status st;
+    raft_status(r->raft, &st);
+    bool leading = st.role == RAFT_LEADER;
+    replica_learn_route(r);
+    if (leading == r->leading) {
+        return;
+    }
+    r->leading = leading;
+    if (!leading) {
+        replica_fail_waiting(r, ERR_NOT_LEADER);
+    }
+    r->move = (struct move){0};
+    outgoing_announce(r);
+    r->groups->params.hooks.leader(r->groups->params.hooks.ctx, r->group, leading);
+}
+
+static void do_update(struct replica *r, const struct raft_update *u) {
+    struct groups *g = r->groups;
+    if (u->persist_seq) {
+        persist_update(r, u);
+    }
+    for (uint32_t i = 0; i < u->message_count; i++) {
+        outgoing_message(g, r->group, &u->messages[i]);
+    }
+    if (u->commit > r->commit) {
+        r->commit = u->commit;
+    }
+    apply_queue(r);
+    if (u->config_changed || u->role_changed) {
+        role_changed(r);
+        reconcile_mark(r);
+    }
+    if (u->config_changed) {
+        outgoing_announce(r);
+    }
+    for (uint32_t i = 0; i < u->read_count; i++) {
+        serve_read_answer(r, &u->reads[i]);
+    }
+    for (uint32_t i = 0; i < u->snapshot_count; i++) {
+        snapshot_send(r, u->snapshot_to[i]);
+    }
+}
+
+int replica_step(struct replica *r, struct raft_event *event) {
+    struct groups *g = r->groups;
+    CHECK(!g->stepping);
+    if (r->dead || g->stopped) {
+        return ERR_CLOSED;
+    }
+    event->now_ms = clock_now_ms(g->params.clock);
+    event->random = random_u64(g->params.random);
+    g->stepping = true;
+    int rc = raft_step(r->raft, event, &g->update);
+    if (rc == ERR_NOMEM) {
+        g->stepping = false;
+        groups_fatal(g, rc, "a group ran out of memory");
+        return rc;
+    }
+    do_update(r, &g->update);
+    g->stepping = false;
+    uint64_t wake = raft_wake_ms(r->raft);
+    if (wake == UINT64_MAX) {
+        timer_stop(g->params.timers, &r->timer);
+    } else if (r->timer.slot == 0 || r->timer.at_ms != wake) {
+        timer_start(g->params.timers, &r->timer, wake);
+    }
+    return rc;
+}

@@ -1,0 +1,119 @@
+/* Taking a snapshot: pieces are staged on disk; the last one lets the core decide, and the staged state replaces the
+ * old one in a single transaction. A crash in between leaves the old state and a stage that the next first piece
+ * clears. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "internal.h"
+
+struct stage_op {
+    struct disk_op op;
+    struct replica *replica;
+    struct peers_call *call;
+    uint32_t group;
+    struct machine_arc arc;
+    bool first, last;
+    int status; /* what is wrong with the piece */
+    size_t size;
+    uint8_t bytes[];
+};
+
+static int stage_run(struct txn *t, struct disk_op *op) {
+    struct stage_op *s = (struct stage_op *)op;
+    int rc = s->first ? machine_stage_clear(t, s->group) : 0;
+    if (rc) {
+        return rc;
+    }
+    rc = machine_stage(t, s->group, &s->arc, s->bytes, s->size);
+    if (rc == ERR_PROTOCOL) {
+        s->status = rc; /* the peer's fault, not the disk's */
+        rc = machine_stage_clear(t, s->group);
+    }
+    return rc;
+}
+
+static void install(struct replica *r) {
+    struct snapshot_in *in = r->in;
+    struct raft_event ev = {.kind = RAFT_EV_SNAPSHOT,
+                            .snapshot = {.index = in->index,
+                                         .term = in->index_term,
+                                         .config = &in->config,
+                                         .from = in->from,
+                                         .leader_term = in->term}};
+    (void)replica_step(r, &ev);
+    free(r->in);
+    r->in = NULL;
+}
+
+static void stage_done(struct disk_op *op, int status) {
+    struct stage_op *s = (struct stage_op *)op;
+    struct replica *r = s->replica;
+    bool gone = r->dead || r->groups->stopped;
+    CHECK(status == 0);
+    if (!gone) {
+        CHECK(r->in && r->in->staging);
+        r->in->staging = false;
+        r->in->next++;
+        if (s->status) {
+            free(r->in);
+            r->in = NULL;
+        } else if (s->last) {
+            install(r);
+        }
+    }
+    if (!r->groups->stopped) {
+        peers_reply(s->call, gone ? ERR_MOVED : s->status, NULL, 0);
+    }
+    replica_op_done(r);
+    free(s);
+}
+
+static bool accept_piece(struct replica *r, const struct snapshot_piece *p) {
+    if (r->installing || (r->in && r->in->staging)) {
+        return false;
+    }
+    if (p->number == 0) {
+        free(r->in);
+        r->in = calloc(1, sizeof(*r->in));
+        if (!r->in) {
+            return false;
+        }
+        r->in->from = p->from;
+        r->in->term = p->term;
+        r->in->index = p->index;
+        r->in->index_term = p->index_term;
+        r->in->stamp_ms = p->stamp_ms;
+        r->in->config = p->config;
+        return true;
+    }
+    return r->in && r->in->from == p->from && r->in->index == p->index && r->in->index_term == p->index_term &&
+           r->in->next == p->number;
+}
+
+void snapshot_receive(struct groups *g, struct peers_call *call, const struct snapshot_piece *piece) {
+    struct replica *r = piece->group < g->count ? g->replicas[piece->group] : NULL;
+    if (!r || r->id != piece->to) {
+        peers_reply(call, ERR_MOVED, NULL, 0);
+        return;
+    }
+    struct stage_op *s = accept_piece(r, piece) ? calloc(1, sizeof(*s) + piece->size) : NULL;
+    if (!s) {
+        peers_reply(call, ERR_BUSY, NULL, 0);
+        return;
+    }
+    s->op.run = stage_run;
+    s->op.done = stage_done;
+    s->replica = r;
+    s->call = call;
+    s->group = r->group;
+    groups_arc(g, r->group, &s->arc);
+    s->first = piece->number == 0;
+    s->last = piece->last;
+    s->size = piece->size;
+    if (piece->size) {
+        memcpy(s->bytes, piece->bytes, piece->size);
+    }
+    r->in->staging = true;
+    r->ops++;
+    disk_write(g->params.disk, DISK_META, &s->op);
+}
