@@ -17,11 +17,12 @@ void chunk_header_encode(uint8_t out[CHUNK_HEADER_SIZE], uint32_t flags, uint64_
 /* ERR_CORRUPT when it is not such a header or disagrees with stored_size. */
 int chunk_header_decode(const uint8_t *stored, size_t stored_size, uint32_t *ret_flags, uint64_t *ret_plain_size);
 
-/* stored is the header and the content. Storing what is there already is a success and writes nothing. */
+/* stored is the header and the content. Storing what is there already is a success and writes nothing: to
+ * replace a damaged chunk, delete it first. */
 int chunk_put(struct txn *t, const struct digest *d, const uint8_t *stored, size_t size);
 int chunk_has(struct txn *t, const struct digest *d); /* 0, ERR_NOT_FOUND */
-/* Copies the stored bytes to out (capacity CHUNK_STORED_MAX). ERR_NOT_FOUND; ERR_CORRUPT when pieces are missing or of
- * the wrong length. The digest is not checked here. */
+/* Copies the stored bytes to out (CHUNK_STORED_MAX is always enough; ERR_TOO_LARGE when capacity is not).
+ * ERR_NOT_FOUND; ERR_CORRUPT when pieces are missing or of the wrong length. The digest is not checked here. */
 int chunk_get(struct txn *t, const struct digest *d, uint8_t *out, size_t capacity, size_t *ret_size);
 int chunk_del(struct txn *t, const struct digest *d); /* ERR_NOT_FOUND */
 /* The first chunk whose digest is > *after (NULL: the first one). ERR_NOT_FOUND at the end. */

@@ -13,9 +13,10 @@ struct store;
  * environment is synced at every commit; MDB_NOSYNC and its like are never used. ERR_IO, ERR_NO_SPACE, ERR_VERSION,
  * ERR_CORRUPT, ERR_IN_USE (another process has the directory open). */
 int store_open_lmdb(const char *path, uint64_t map_size, struct store **ret_store);
-/* The in-memory twin: an ordered map with the same semantics, including abort. */
+/* The in-memory twin: an ordered map with the same semantics, including abort. For one thread; aborts the process when
+ * memory runs out, or when a second write transaction is begun before the first has ended. */
 int store_open_mem(struct store **ret_store);
-void store_close(struct store *s);
+void store_close(struct store *s); /* all transactions must have ended; NULL is fine */
 
 /* Transactions. A write transaction ends by commit or abort; commit makes it durable before it returns. A read
  * transaction may be used by any one thread at a time. */
@@ -23,8 +24,8 @@ int store_begin(struct store *s, bool write, struct txn **ret_txn);
 int store_commit(struct txn *t); /* write: durable. The txn is gone also on failure. */
 void store_abort(struct txn *t); /* also ends a read transaction */
 
-uint64_t store_used_bytes(const struct store *s);
-uint64_t store_map_bytes(const struct store *s);
+uint64_t store_used_bytes(const struct store *s); /* as of the last commit; room that was given back is not used */
+uint64_t store_map_bytes(const struct store *s);  /* the most it can hold */
 /* A digest over every key and value of one table, for comparing twins. */
 struct digest;
 int store_table_digest(struct txn *t, enum txn_table table, struct digest *out);

@@ -2,8 +2,11 @@
  * the store is opened: LMDB, and an in-memory twin; one conformance suite runs on both. Keys are ordered by memcmp.
  *
  * Error contract: get/seek return ERR_NOT_FOUND for absence; ERR_INVALID for a key of 0 or more than TXN_KEY_MAX
- * bytes; ERR_NO_SPACE when the map or disk is full; ERR_IO, ERR_CORRUPT otherwise. After any of the last three a
- * write transaction can only be aborted. */
+ * bytes or a value of more than TXN_VALUE_MAX; ERR_NO_SPACE when the map or disk is full; ERR_IO, ERR_CORRUPT,
+ * ERR_NOMEM otherwise. After any of the last four a write transaction can only be aborted: every further call, and
+ * its commit, returns that error again.
+ *
+ * What txn_put is given must not point into the transaction (copy it first): making room may move what is there. */
 #ifndef SHOAL_TXN_H
 #define SHOAL_TXN_H
 
@@ -11,6 +14,7 @@
 #include <stdint.h>
 
 #define TXN_KEY_MAX 511
+#define TXN_VALUE_MAX (16u << 20)
 
 /* Every table of both environments. */
 #define TXN_TABLES(X)                                                                 \
@@ -44,7 +48,7 @@ struct txn;
 /* *ret_value points into the transaction: valid until its next write or its end. */
 int txn_get(struct txn *t, enum txn_table table, struct slice key, struct slice *ret_value);
 int txn_put(struct txn *t, enum txn_table table, struct slice key, struct slice value); /* inserts or replaces */
-int txn_del(struct txn *t, enum txn_table table, struct slice key);                     /* ERR_NOT_FOUND */
+int txn_del(struct txn *t, enum txn_table table, struct slice key); /* ERR_NOT_FOUND; key may come from txn_seek */
 /* First entry with key >= `key` (an empty key: the first of the table). Results valid as for txn_get. Iterate by
  * txn_seek, then txn_next on the key last returned; writing in between is fine. */
 int txn_seek(struct txn *t, enum txn_table table, struct slice key, struct slice *ret_key, struct slice *ret_value);
