@@ -16,6 +16,7 @@
 
 #define PEERS_PING_MS 500
 #define PEERS_DEAD_MS 2000      /* no ping for this long: not alive */
+#define PEERS_STALE_MS 5000     /* no ping for this long: dial anew */
 #define PEERS_HANDSHAKE_MS 5000 /* to finish a handshake and say something */
 #define PEERS_STRANGERS_MAX 64  /* connections that have not shown who they are */
 #define PEERS_REDIAL_MIN_MS 100

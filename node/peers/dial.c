@@ -1,0 +1,76 @@
+/* Keeping sessions to the members: the control lane always, the bulk lane once somebody needs it. */
+#include <string.h>
+
+#include "internal.h"
+
+void dial_later(struct peer *peer, enum lane lane) {
+    struct redial *rd = &peer->redial[lane];
+    struct peers *p = peer->peers;
+    uint64_t jitter = random_u64(p->params.random) % (rd->backoff_ms + 1);
+    if (peer->gone || peer->out[lane] || rd->timer.slot) {
+        return;
+    }
+    timer_start(p->params.timers, &rd->timer, clock_now_ms(p->params.clock) + rd->backoff_ms / 2 + jitter);
+    rd->backoff_ms = rd->backoff_ms * 2 < PEERS_REDIAL_MAX_MS ? rd->backoff_ms * 2 : PEERS_REDIAL_MAX_MS;
+}
+
+void dial(struct peer *peer, enum lane lane) {
+    struct link *l;
+    if (peer->gone || peer->out[lane]) {
+        return;
+    }
+    timer_stop(peer->peers->params.timers, &peer->redial[lane].timer);
+    if (link_dial(peer->peers, peer->addr, &l)) {
+        dial_later(peer, lane);
+        return;
+    }
+    l->node = peer->node;
+    l->role = LINK_MEMBER;
+    l->lane = lane;
+    peer->out[lane] = l;
+}
+
+void redial_fire(struct timer *t) {
+    struct redial *rd = (struct redial *)((char *)t - offsetof(struct redial, timer));
+    if (rd->lane == LANE_CONTROL || !TAILQ_EMPTY(&rd->peer->requests)) {
+        dial(rd->peer, rd->lane);
+    }
+}
+
+void dial_opened(struct link *l) {
+    struct peers *p = l->peers;
+    struct peer *peer = peer_find(p, l->node);
+    CHECK(peer && peer->out[l->lane] == l);
+    peer->redial[l->lane].backoff_ms = PEERS_REDIAL_MIN_MS;
+    if (l->lane == LANE_CONTROL) {
+        /* The other side learns at once that we are here. */
+        struct peer_ping ping = {0};
+        p->params.events.make_ping(p->params.events.ctx, &ping);
+        peer_ping_frame(&ping, &l->out);
+        link_queue(l);
+        p->params.events.opened(p->params.events.ctx, peer->node);
+    }
+    requests_opened(peer, l->lane);
+}
+
+void dial_closed(struct link *l) {
+    struct peer *peer = peer_find(l->peers, l->node);
+    if (!peer) {
+        return;
+    }
+    if (!l->dialled) {
+        if (peer->in[l->lane] == l) {
+            peer->in[l->lane] = NULL;
+        }
+        return;
+    }
+    CHECK(peer->out[l->lane] == l);
+    peer->out[l->lane] = NULL;
+    requests_lost(peer, l->lane, l->opened ? ERR_CLOSED : ERR_UNREACHABLE);
+    if (l->lane == LANE_CONTROL) {
+        if (l->opened) {
+            l->peers->params.events.lost(l->peers->params.events.ctx, peer->node);
+        }
+        dial_later(peer, l->lane);
+    }
+}
