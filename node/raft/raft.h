@@ -62,6 +62,8 @@ int raft_config_check(const struct raft_config *c);
 bool raft_config_quorum(const struct raft_config *c, bool (*has)(void *ctx, uint64_t id), void *ctx);
 /* CBOR, deterministic; index is not part of it (it is the index of the entry). */
 void raft_config_encode(const struct raft_config *c, struct buf *out);
+/* ERR_PROTOCOL when malformed, ERR_INVALID when raft_config_check refuses it; the empty configuration (count 0, of a
+ * replica that awaits its first snapshot) decodes. *out is untouched on failure. */
 int raft_config_decode(const uint8_t *bytes, size_t size, uint64_t index, struct raft_config *out);
 
 /* ---- entries --------------------------------------------------------------------------------------------------- */
@@ -92,15 +94,17 @@ enum raft_message_kind {
     RAFT_APPEND,          /* index, log_term: the entry before; commit; entries; context: read round */
     RAFT_APPEND_REPLY,    /* index: match, or when rejected: the index to retry after; log_term: term there; context */
     RAFT_HEARTBEAT,       /* commit (never past what is known to match, §5.3); context: read round */
-    RAFT_HEARTBEAT_REPLY, /* context; index: last index of the follower's log */
+    RAFT_HEARTBEAT_REPLY, /* context; index: up to where the follower has verified its log against this leader's */
     RAFT_MESSAGE_KINDS
 };
 
 struct raft_message {
     enum raft_message_kind kind;
     bool reject;
-    uint64_t from, to; /* replica ids */
-    uint32_t to_node;  /* filled by the core for the sender's host; not part of the wire message */
+    uint64_t from, to;  /* replica ids */
+    uint32_t to_node;   /* filled by the core for the sender's host; not part of the wire message */
+    uint32_t from_node; /* filled by the receiver's host: where it came from, so that replicas not (yet) in the own
+                           configuration can be answered; not part of the wire message */
     uint64_t term;
     uint64_t index;
     uint64_t log_term;
@@ -150,6 +154,7 @@ struct raft_event {
             uint64_t index, term;             /* last index and term the snapshot covers */
             const struct raft_config *config; /* in force at that index */
             uint64_t from;                    /* replica that sent it */
+            uint32_t from_node;               /* the node that holds it */
             uint64_t leader_term;             /* term in which it was sent */
         } snapshot;
         struct {
@@ -255,7 +260,7 @@ struct raft_status {
     uint64_t self, term, leader;           /* leader: replica id, 0 unknown */
     uint32_t leader_node;                  /* 0 unknown */
     uint64_t commit, applied, first, last; /* first: base + 1 */
-    uint64_t log_bytes;
+    uint64_t log_bytes;                    /* memory of the retained entries */
     bool own_term_committed;
     uint32_t progress_count; /* leader only */
     struct raft_progress progress[RAFT_REPLICAS_MAX];

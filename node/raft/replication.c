@@ -1,0 +1,319 @@
+/* The leader's side of replication (§5.3, thesis §10.2): what to send to whom, and when an entry is committed. */
+#include "raft_internal.h"
+
+bool raft_own_term_committed(const struct raft *r) {
+    return r->role == RAFT_LEADER && raft_log_term(&r->log, r->commit) == r->hard.term;
+}
+
+/* ---- answers ---------------------------------------------------------------------------------------------------- */
+
+/* The peer behind an answer of this leadership; NULL when the answer is stale or from a stranger. */
+static struct raft_peer *answering_peer(struct raft *r, const struct raft_message *m) {
+    if (!raft_config_find(raft_chain_effective(&r->chain), m->from)) {
+        return NULL; /* removed: may not depose anybody by its term either */
+    }
+    if (m->term > r->hard.term) {
+        raft_become_follower(r, m->term, 0, 0);
+        return NULL;
+    }
+    if (r->role != RAFT_LEADER || m->term != r->hard.term) {
+        return NULL;
+    }
+    struct raft_peer *p = raft_peer_find(r, m->from);
+    CHECK(p != NULL);
+    return p;
+}
+
+static void heard_from(struct raft *r, struct raft_peer *p, uint64_t context) {
+    CHECK(context <= r->round);
+    p->heard_ms = r->now_ms;
+    if (context > p->round) {
+        p->round = context;
+    }
+}
+
+static void peer_rejected(struct raft *r, struct raft_peer *p, const struct raft_message *m) {
+    if (m->index < p->match || p->state == RAFT_PEER_SNAPSHOT) {
+        return; /* overtaken */
+    }
+    uint64_t at = raft_log_find_term(&r->log, m->index, m->log_term);
+    uint64_t next = (at > p->match ? at : p->match) + 1;
+    raft_peer_probe(p, next < p->next ? next : p->next);
+}
+
+int raft_on_append_reply(struct raft *r, const struct raft_message *m) {
+    struct raft_peer *p = answering_peer(r, m);
+    if (!p) {
+        return 0;
+    }
+    if (m->context > r->round || m->index > raft_log_last(&r->log)) {
+        return ERR_PROTOCOL;
+    }
+    heard_from(r, p, m->context);
+    if (m->reject) {
+        peer_rejected(r, p, m);
+    } else {
+        raft_peer_accepted(p, m->index, r->log.base_index);
+    }
+    return 0;
+}
+
+/* The answer to round mark_round tells what had become of everything sent before it. An append that was lost is sent
+ * again from where the follower stands; an acknowledgement that was lost (or still waits for the disk there), and a
+ * follower that restarted and has to verify its log anew, are asked about with an empty append. */
+int raft_on_heartbeat_reply(struct raft *r, const struct raft_message *m) {
+    struct raft_peer *p = answering_peer(r, m);
+    if (!p) {
+        return 0;
+    }
+    if (m->context > r->round || m->index > raft_log_last(&r->log)) {
+        return ERR_PROTOCOL;
+    }
+    heard_from(r, p, m->context);
+    if (p->state != RAFT_PEER_REPLICATE) {
+        return 0;
+    }
+    p->poke = p->poke || m->index < p->match;
+    if (p->mark_round != 0 && m->context >= p->mark_round) {
+        p->mark_round = 0;
+        uint64_t has = m->index > p->match ? m->index : p->match;
+        if (has < p->mark) {
+            raft_peer_replicate(p);
+            p->next = has + 1;
+        }
+        p->poke = p->poke || p->match < p->mark;
+    }
+    return 0;
+}
+
+void raft_on_snapshot_sent(struct raft *r, uint64_t replica, uint64_t index, bool ok) {
+    struct raft_peer *p = r->role == RAFT_LEADER ? raft_peer_find(r, replica) : NULL;
+    if (!p || p->state != RAFT_PEER_SNAPSHOT) {
+        return;
+    }
+    CHECK(index <= r->commit);
+    bool gained = ok && index > p->match;
+    raft_peer_probe(p, (gained ? index : p->match) + 1);
+    p->probe_sent = !ok; /* after a failure wait for the next heartbeat time before asking for another */
+}
+
+void raft_on_unreachable(struct raft *r, uint32_t node) {
+    for (size_t i = 0; i < r->peer_count; i++) {
+        struct raft_peer *p = &r->peers[i];
+        if (p->node == node && p->state == RAFT_PEER_REPLICATE) {
+            raft_peer_probe(p, p->match + 1);
+            p->probe_sent = true; /* until the next heartbeat time: a dead link must not be hammered */
+        }
+    }
+}
+
+/* ---- time ------------------------------------------------------------------------------------------------------- */
+
+static bool peer_active(const struct raft *r, const struct raft_peer *p) {
+    return raft_ms_since(r, p->heard_ms) < r->timing.election_max_ms;
+}
+
+static bool active(void *ctx, uint64_t id) {
+    const struct raft *r = ctx;
+    if (id == r->self) {
+        return true;
+    }
+    const struct raft_peer *p = raft_peer_find(r, id);
+    CHECK(p != NULL);
+    return peer_active(r, p);
+}
+
+void raft_leader_tick(struct raft *r) {
+    CHECK(r->role == RAFT_LEADER);
+    if (r->peer_count == 0 || r->now_ms < r->heartbeat_due_ms) {
+        return;
+    }
+    if (!raft_config_quorum(raft_chain_effective(&r->chain), active, r)) {
+        raft_become_follower(r, r->hard.term, 0, 0); /* check-quorum, thesis §6.2 */
+        return;
+    }
+    r->heartbeat_due_ms = r->now_ms + r->timing.heartbeat_ms;
+    r->round++;
+    for (size_t i = 0; i < r->peer_count; i++) {
+        struct raft_peer *p = &r->peers[i];
+        p->want_heartbeat = true;
+        if (p->state == RAFT_PEER_PROBE && p->probe_sent) {
+            p->probe_sent = false;
+            p->probe_bare = true;
+        }
+        if (p->state == RAFT_PEER_REPLICATE && p->mark_round == 0) {
+            p->mark = p->next - 1;
+            p->mark_round = r->round;
+        }
+    }
+}
+
+/* ---- commit ----------------------------------------------------------------------------------------------------- */
+
+static uint64_t match_of(const struct raft *r, uint64_t id) {
+    if (id == r->self) {
+        return r->durable.index; /* the leader counts itself like anyone else: when durable (thesis §10.2.1) */
+    }
+    const struct raft_peer *p = raft_peer_find(r, id);
+    CHECK(p != NULL);
+    return p->match;
+}
+
+/* The largest index that a majority of the voters with this flag hold durably. */
+static uint64_t half_match(const struct raft *r, const struct raft_config *config, unsigned flag) {
+    uint64_t sorted[RAFT_REPLICAS_MAX]; /* falling */
+    unsigned count = 0;
+    for (uint32_t i = 0; i < config->count; i++) {
+        if (!(config->replicas[i].flags & flag)) {
+            continue;
+        }
+        uint64_t match = match_of(r, config->replicas[i].id);
+        unsigned at = count++;
+        while (at > 0 && sorted[at - 1] < match) {
+            sorted[at] = sorted[at - 1];
+            at--;
+        }
+        sorted[at] = match;
+    }
+    return count == 0 ? UINT64_MAX : sorted[count / 2];
+}
+
+static void advance_commit(struct raft *r) {
+    const struct raft_config *config = raft_chain_effective(&r->chain);
+    uint64_t new_half = half_match(r, config, RAFT_VOTER);
+    uint64_t old_half = half_match(r, config, RAFT_VOTER_OLD);
+    uint64_t index = new_half < old_half ? new_half : old_half;
+    CHECK(index <= raft_log_last(&r->log));
+    if (index <= r->commit || raft_log_term(&r->log, index) != r->hard.term) {
+        return; /* §5.4.2: only entries of the own term are committed by counting */
+    }
+    for (uint64_t i = r->commit + 1; i <= index; i++) {
+        uint32_t size = raft_log_at(&r->log, i)->size;
+        CHECK(r->pending_bytes >= size);
+        r->pending_bytes -= size;
+    }
+    raft_set_commit(r, index);
+}
+
+int raft_leader_settle(struct raft *r) {
+    CHECK(r->role == RAFT_LEADER);
+    advance_commit(r);
+    const struct raft_config *config = raft_chain_effective(&r->chain);
+    if (raft_config_joint(config) && config->index <= r->commit && raft_own_term_committed(r)) {
+        struct raft_config final;
+        raft_config_leave(config, &final);
+        int rc = raft_append_config(r, &final);
+        if (rc != 0) {
+            return rc;
+        }
+        advance_commit(r);
+    }
+    raft_reads_settle(r);
+    return 0;
+}
+
+bool raft_leader_must_resign(const struct raft *r) {
+    const struct raft_config *config = raft_chain_effective(&r->chain);
+    return r->role == RAFT_LEADER && config == &r->chain.committed->config && !raft_config_joint(config) &&
+           !raft_config_voter(config, r->self);
+}
+
+/* ---- sending ---------------------------------------------------------------------------------------------------- */
+
+/* One at a time, and only to replicas that show life; the host asks again by reporting the end of the transfer. */
+static void ask_for_snapshot(const struct raft *r, struct raft_peer *p, struct raft_update *out) {
+    if (peer_active(r, p)) {
+        raft_peer_snapshot(p);
+        CHECK(out->snapshot_count < RAFT_REPLICAS_MAX);
+        out->snapshot_to[out->snapshot_count++] = p->id;
+    }
+}
+
+static uint32_t slice(const struct raft *r, uint64_t from) {
+    uint32_t count = 0;
+    size_t bytes = 0;
+    while (count < RAFT_APPEND_ENTRIES_MAX) {
+        const struct raft_entry *e = raft_log_at(&r->log, from + count);
+        if (!e || (count > 0 && bytes + e->size > RAFT_APPEND_BYTES_MAX)) {
+            break;
+        }
+        bytes += e->size;
+        count++;
+    }
+    return count;
+}
+
+static void send_append(struct raft *r, struct raft_peer *p, bool bare, struct raft_update *out) {
+    uint64_t previous = p->next - 1;
+    CHECK(previous >= r->log.base_index);
+    struct raft_message *m = raft_say(r, out, RAFT_APPEND, p->id, p->node);
+    m->index = previous;
+    m->log_term = raft_log_term(&r->log, previous);
+    m->commit = r->commit;
+    m->context = r->round;
+    m->entry_count = bare ? 0 : slice(r, p->next);
+    if (m->entry_count > 0) {
+        m->entries = &r->log.slots[r->log.head + (size_t)(previous - r->log.base_index)];
+    }
+    uint64_t last = previous + m->entry_count;
+    uint64_t visible = last < r->commit ? last : r->commit;
+    if (visible > p->commit_sent) {
+        p->commit_sent = visible;
+    }
+    p->poke = false;
+    if (p->state == RAFT_PEER_PROBE) {
+        p->probe_sent = true;
+    } else if (m->entry_count > 0) {
+        p->next = last + 1;
+        raft_peer_inflight_add(p, last);
+    }
+}
+
+static void send_heartbeat(struct raft *r, struct raft_peer *p, uint64_t visible, struct raft_update *out) {
+    CHECK(visible <= p->match && visible <= r->commit);
+    struct raft_message *m = raft_say(r, out, RAFT_HEARTBEAT, p->id, p->node);
+    m->commit = visible;
+    m->context = r->round;
+    if (visible > p->commit_sent) {
+        p->commit_sent = visible;
+    }
+    p->want_heartbeat = false;
+}
+
+/* Returns how many appends were sent. */
+static unsigned send_entries(struct raft *r, struct raft_peer *p, struct raft_update *out) {
+    if (p->state == RAFT_PEER_SNAPSHOT || (p->state == RAFT_PEER_PROBE && p->probe_sent)) {
+        return 0;
+    }
+    if (p->next - 1 < r->log.base_index) {
+        ask_for_snapshot(r, p, out);
+        return 0;
+    }
+    if (p->state == RAFT_PEER_PROBE) {
+        send_append(r, p, p->probe_bare, out);
+        return 1;
+    }
+    unsigned sent = 0;
+    while (sent < RAFT_SENDS_MAX && p->next <= raft_log_last(&r->log) && !raft_peer_inflight_full(p)) {
+        send_append(r, p, false, out);
+        sent++;
+    }
+    if (sent == 0 && p->poke) {
+        send_append(r, p, true, out);
+        sent++;
+    }
+    return sent;
+}
+
+void raft_leader_send(struct raft *r, struct raft_update *out) {
+    CHECK(r->role == RAFT_LEADER);
+    for (size_t i = 0; i < r->peer_count; i++) {
+        struct raft_peer *p = &r->peers[i];
+        unsigned sent = send_entries(r, p, out);
+        uint64_t visible = p->match < r->commit ? p->match : r->commit;
+        bool news = sent == 0 && visible > p->commit_sent; /* followers apply within one hop */
+        if (p->want_heartbeat || news) {
+            send_heartbeat(r, p, visible, out);
+        }
+    }
+}
