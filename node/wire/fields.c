@@ -76,6 +76,7 @@ uint8_t field_get_nodes(struct cbor_reader *r, uint32_t *nodes) {
 }
 
 void field_put_config(struct buf *b, const struct raft_config *c) {
+    CHECK(c->count > 0);
     CHECK(c->count <= RAFT_REPLICAS_MAX);
     cbor_put_uint(b, c->index);
     size_t at = b->size;
@@ -91,7 +92,7 @@ void field_get_config(struct cbor_reader *r, struct raft_config *out) {
     if (r->error) {
         return;
     }
-    field_require(r, raft_config_decode(bytes, size, index, out) == 0);
+    field_require(r, raft_config_decode(bytes, size, index, out) == 0 && out->count > 0);
 }
 
 /* Integers and lengths share the form of the head; only the major type differs. */
