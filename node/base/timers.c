@@ -7,13 +7,13 @@
 
 #define TIMERS_CAPACITY_MIN 64
 
-void timers_init(struct timers *ts) {
-    *ts = (struct timers){0};
+void timers_init(struct timers *ts, void (*arm)(void *ctx, uint64_t at_ms), void *ctx) {
+    *ts = (struct timers){.arm = arm, .ctx = ctx};
 }
 
 void timers_release(struct timers *ts) {
     free(ts->heap);
-    timers_init(ts);
+    timers_init(ts, NULL, NULL);
 }
 
 static bool timer_before(const struct timer *a, const struct timer *b) {
@@ -75,6 +75,9 @@ void timer_start(struct timers *ts, struct timer *t, uint64_t at_ms) {
     }
     heap_up(ts, t);
     heap_down(ts, t);
+    if (t->slot == 1 && ts->arm) {
+        ts->arm(ts->ctx, t->at_ms);
+    }
 }
 
 void timer_stop(struct timers *ts, struct timer *t) {

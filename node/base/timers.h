@@ -18,12 +18,14 @@ struct timers {
     size_t count;
     size_t capacity;
     uint64_t next_order;
+    void (*arm)(void *ctx, uint64_t at_ms); /* the first timer changed to an earlier time; NULL: nobody cares */
+    void *ctx;
     uint64_t ran_ms; /* time of the latest timers_run */
 };
 
 #define TIMERS_MAX (1u << 20) /* running at once; more means that they are never stopped */
 
-void timers_init(struct timers *ts);
+void timers_init(struct timers *ts, void (*arm)(void *ctx, uint64_t at_ms), void *ctx);
 void timers_release(struct timers *ts); /* all timers must be stopped or abandoned */
 /* (Re)starts t to fire once at at_ms (monotonic); a time before the latest timers_run counts as the time of that run.
  * Aborts the process when memory for the heap runs out. */

@@ -9,7 +9,7 @@
 
 #define ROW_FIELDS 8
 #define JOIN_REQUEST_FIELDS 6
-#define JOIN_REPLY_FIELDS 4
+#define JOIN_REPLY_FIELDS 5
 #define MEMBERS_REQUEST_FIELDS 1
 #define DELTA_FIELDS 4
 
@@ -120,6 +120,7 @@ void join_reply_encode(const struct join_reply *r, struct buf *out) {
     cbor_put_uint(out, r->bits);
     cbor_put_uint(out, r->replicas);
     cbor_put_uint(out, r->epoch);
+    cbor_put_bytes(out, r->members, r->members_size);
 }
 
 int join_reply_decode(const uint8_t *bytes, size_t size, struct join_reply *out) {
@@ -131,6 +132,7 @@ int join_reply_decode(const uint8_t *bytes, size_t size, struct join_reply *out)
     reply.bits = (uint32_t)cbor_get_uint(&r, RING_BITS_MAX);
     reply.replicas = get_replicas(&r);
     reply.epoch = cbor_get_uint(&r, UINT64_MAX);
+    reply.members = cbor_get_bytes(&r, PEER_BODY_MAX, &reply.members_size);
     field_require(&r, reply.node != 0);
     int rc = cbor_finish(&r);
     if (rc == 0) {

@@ -114,7 +114,8 @@ struct join_reply {
     uint32_t node;
     uint32_t bits, replicas;
     uint64_t epoch;
-    /* followed by OP_MEMBERS of the admitted node for the table itself */
+    const uint8_t *members; /* members_delta since 0: whom to call */
+    size_t members_size;
 };
 struct members_delta {
     uint64_t epoch;

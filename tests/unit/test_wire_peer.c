@@ -368,7 +368,12 @@ static void test_join(void **state) {
     assert_string_equal(out.row.zone, in.row.zone);
     assert_int_equal(out.row.node, 0);
 
-    struct join_reply reply_in = {.node = UINT32_MAX, .bits = 20, .replicas = 7, .epoch = UINT64_MAX};
+    struct join_reply reply_in = {.node = UINT32_MAX,
+                                  .bits = 20,
+                                  .replicas = 7,
+                                  .epoch = UINT64_MAX,
+                                  .members = (const uint8_t *)"xyz",
+                                  .members_size = 3};
     struct join_reply reply_out;
     buf_clear(&b);
     join_reply_encode(&reply_in, &b);
@@ -377,17 +382,19 @@ static void test_join(void **state) {
     assert_int_equal(reply_out.bits, 20);
     assert_int_equal(reply_out.replicas, 7);
     assert_int_equal(reply_out.epoch, UINT64_MAX);
+    assert_int_equal(reply_out.members_size, 3);
+    assert_memory_equal(reply_out.members, "xyz", 3);
     buf_release(&b);
 }
 
 static void test_join_reply_refuses_absurd_settings(void **state) {
     (void)state;
     struct join_reply out;
-    assert_int_equal(join_reply_decode((const uint8_t[]){0x84, 1, 10, 3, 1}, 5, &out), 0);
-    assert_int_equal(join_reply_decode((const uint8_t[]){0x84, 0, 10, 3, 1}, 5, &out), ERR_PROTOCOL);
-    assert_int_equal(join_reply_decode((const uint8_t[]){0x84, 1, 21, 3, 1}, 5, &out), ERR_PROTOCOL);
-    assert_int_equal(join_reply_decode((const uint8_t[]){0x84, 1, 10, 0, 1}, 5, &out), ERR_PROTOCOL);
-    assert_int_equal(join_reply_decode((const uint8_t[]){0x84, 1, 10, 8, 1}, 5, &out), ERR_PROTOCOL);
+    assert_int_equal(join_reply_decode((const uint8_t[]){0x85, 1, 10, 3, 1, 0x40}, 6, &out), 0);
+    assert_int_equal(join_reply_decode((const uint8_t[]){0x85, 0, 10, 3, 1, 0x40}, 6, &out), ERR_PROTOCOL);
+    assert_int_equal(join_reply_decode((const uint8_t[]){0x85, 1, 21, 3, 1, 0x40}, 6, &out), ERR_PROTOCOL);
+    assert_int_equal(join_reply_decode((const uint8_t[]){0x85, 1, 10, 0, 1, 0x40}, 6, &out), ERR_PROTOCOL);
+    assert_int_equal(join_reply_decode((const uint8_t[]){0x85, 1, 10, 8, 1, 0x40}, 6, &out), ERR_PROTOCOL);
 }
 
 static void test_member_row(void **state) {
