@@ -1,0 +1,594 @@
+/* Three kinds of thread touch an operation, each handing it on through one queue:
+ *
+ *   loop ──disk_write──▶ writer of the environment ──┐
+ *    ▲  ──disk_read, disk_work, view_read──▶ pool ──┤
+ *    └──────── done, by uv_async ◀── finished ◀─────┘
+ *
+ * What a field is protected by is said beside it; "loop" means that only the loop thread touches it. */
+#include "uv_disk.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/statvfs.h>
+
+#include "check.h"
+#include "errors.h"
+#include "store.h"
+
+#define PATH_SIZE 4096
+#define REFRESH_BUSY_NS 100000000u /* between looks at the sizes while writes go on */
+#define REFRESH_IDLE_NS 1000000000u
+/* The map is only address space. It is larger than what may be used because pages that an open view still sees, or
+ * that were freed a moment ago, cannot be used again yet, and because the sizes are looked at only now and then. */
+#define MAP_SLACK_MAX ((uint64_t)512 << 20)
+/* What chunks leave to the metadata, so that a full node can still commit removals; less on a small node. */
+#define META_RESERVE ((uint64_t)256 << 20)
+#define META_RESERVE_SHARE 16
+
+struct op_queue {
+    struct disk_op *first;
+    struct disk_op *last;
+};
+
+struct writer {
+    struct disk *disk;
+    enum disk_env env;
+    uv_thread_t thread;
+    uv_mutex_t mutex;
+    uv_cond_t wake;
+    struct op_queue queue; /* mutex */
+    bool stop;             /* mutex */
+    uint64_t refreshed_ns; /* the writer thread */
+    _Atomic uint64_t used_bytes;
+    _Atomic uint64_t commits;
+};
+
+/* Where the pool finds work. Lanes take turns, so that none waits behind a long queue of another. */
+struct lane {
+    struct op_queue queue; /* pool_mutex */
+    bool has_store;        /* constant; without one, operations run without a transaction */
+    enum disk_env env;
+    struct txn *view; /* the transaction to use; NULL: begin one for each operation */
+    bool busy;        /* pool_mutex; a view is read by one thread at a time */
+};
+
+struct disk_view {
+    struct disk *disk;
+    bool open; /* loop */
+    struct lane *lane;
+};
+
+#define LANE_WORK DISK_ENVS
+#define LANE_VIEWS (DISK_ENVS + 1)
+#define LANES (LANE_VIEWS + DISK_VIEWS_MAX)
+
+struct disk {
+    uv_loop_t *loop;
+    uv_async_t async;
+    char dir[PATH_SIZE];
+    uint64_t capacity;
+    uint64_t meta_reserve;
+    struct store *stores[DISK_ENVS];
+    struct writer writers[DISK_ENVS];
+    size_t writers_started;
+    _Atomic uint64_t free_bytes; /* of the file system */
+
+    uv_thread_t pool[UV_DISK_POOL_THREADS_MAX];
+    size_t pool_started;
+    uv_mutex_t pool_mutex;
+    uv_cond_t pool_wake;
+    struct lane lanes[LANES]; /* pool_mutex */
+    size_t lane_next;         /* pool_mutex */
+    bool pool_stop;           /* pool_mutex */
+
+    uv_mutex_t finished_mutex;
+    struct op_queue finished; /* finished_mutex */
+    int failure;              /* finished_mutex: the error of the transaction that ended it all */
+
+    struct disk_view views[DISK_VIEWS_MAX]; /* loop, and all below */
+    uint64_t unfinished;                    /* submitted, and not yet on its way into `done` */
+    bool failed;
+    bool closing;
+    bool stopped;
+    void (*on_failed)(void *ctx, int status);
+    void *on_failed_ctx;
+    void (*on_closed)(void *ctx);
+    void *on_closed_ctx;
+};
+
+/* Operations of one transaction: this bounds how long the others wait for its commit. */
+static size_t batch_max(enum disk_env env) {
+    return env == DISK_META ? 4096 : 256;
+}
+
+/* ---- queues ---- */
+
+static void queue_push(struct op_queue *q, struct disk_op *op) {
+    op->next = NULL;
+    if (q->first) {
+        q->last->next = op;
+    } else {
+        q->first = op;
+    }
+    q->last = op;
+}
+
+static struct disk_op *queue_pop(struct op_queue *q) {
+    struct disk_op *op = q->first;
+    if (op) {
+        q->first = op->next;
+        op->next = NULL;
+    }
+    return op;
+}
+
+static void queue_append(struct op_queue *q, struct op_queue *tail) {
+    if (!tail->first) {
+        return;
+    }
+    if (q->first) {
+        q->last->next = tail->first;
+    } else {
+        q->first = tail->first;
+    }
+    q->last = tail->last;
+    *tail = (struct op_queue){0};
+}
+
+/* ---- sizes ---- */
+
+static uint64_t file_system_bytes(const char *dir, bool total) {
+    struct statvfs fs;
+    if (statvfs(dir, &fs) != 0) {
+        return 0; /* no room, rather than all of it */
+    }
+    return (uint64_t)(total ? fs.f_blocks : fs.f_bavail) * fs.f_frsize;
+}
+
+static void refresh_sizes(struct writer *w) {
+    struct disk *d = w->disk;
+    w->refreshed_ns = uv_hrtime();
+    atomic_store(&w->used_bytes, store_used_bytes(d->stores[w->env]));
+    atomic_store(&d->free_bytes, file_system_bytes(d->dir, false));
+}
+
+uint64_t disk_used_bytes(const struct disk *d) {
+    uint64_t used = 0;
+    for (size_t env = 0; env < DISK_ENVS; env++) {
+        used += atomic_load(&d->writers[env].used_bytes);
+    }
+    return used;
+}
+
+int disk_has_room(const struct disk *d, enum disk_env env, uint64_t size) {
+    uint64_t reserve = env == DISK_CHUNKS ? d->meta_reserve : 0;
+    uint64_t used = disk_used_bytes(d);
+    uint64_t free_bytes = atomic_load(&d->free_bytes);
+    CHECK(env < DISK_ENVS);
+    CHECK(reserve <= d->capacity);
+    if (used > d->capacity - reserve || free_bytes < reserve) {
+        return 0;
+    }
+    return size <= d->capacity - reserve - used && size <= free_bytes - reserve;
+}
+
+/* ---- finishing: from any thread to the loop ---- */
+
+static void finish_all(struct disk *d, struct op_queue *ops) {
+    uv_mutex_lock(&d->finished_mutex);
+    queue_append(&d->finished, ops);
+    uv_mutex_unlock(&d->finished_mutex);
+    CHECK(uv_async_send(&d->async) == 0);
+}
+
+static void fail(struct disk *d, int status) {
+    CHECK(status != 0);
+    uv_mutex_lock(&d->finished_mutex);
+    d->failure = d->failure ? d->failure : status;
+    uv_mutex_unlock(&d->finished_mutex);
+    CHECK(uv_async_send(&d->async) == 0);
+}
+
+/* ---- the writers ---- */
+
+/* Waits for operations and takes what one transaction may hold; takes none when nothing came for a while. False when
+ * the writer is to end. */
+static bool writer_take(struct writer *w, struct op_queue *ret_ops) {
+    *ret_ops = (struct op_queue){0};
+    uv_mutex_lock(&w->mutex);
+    if (!w->queue.first && !w->stop) {
+        (void)uv_cond_timedwait(&w->wake, &w->mutex, REFRESH_IDLE_NS);
+    }
+    for (size_t count = 0; w->queue.first && count < batch_max(w->env); count++) {
+        queue_push(ret_ops, queue_pop(&w->queue));
+    }
+    bool stop = w->stop;
+    uv_mutex_unlock(&w->mutex);
+    return !stop;
+}
+
+static int writer_commit(struct writer *w, struct op_queue *ops) {
+    struct txn *txn;
+    int status = store_begin(w->disk->stores[w->env], true, &txn);
+    if (status != 0) {
+        return status;
+    }
+    for (struct disk_op *op = ops->first; op && status == 0; op = op->next) {
+        op->status = 0;
+        status = op->run(txn, op);
+    }
+    if (status != 0) {
+        store_abort(txn);
+        return status;
+    }
+    return store_commit(txn);
+}
+
+static void writer_main(void *arg) {
+    struct writer *w = arg;
+    struct op_queue ops;
+    while (writer_take(w, &ops)) {
+        if (ops.first) {
+            int status = writer_commit(w, &ops);
+            if (status != 0) {
+                fail(w->disk, status);
+                return;
+            }
+            atomic_fetch_add(&w->commits, 1);
+            finish_all(w->disk, &ops);
+        }
+        if (uv_hrtime() - w->refreshed_ns >= REFRESH_BUSY_NS) {
+            refresh_sizes(w);
+        }
+    }
+}
+
+/* ---- the pool ---- */
+
+static struct lane *pool_next_lane(struct disk *d) {
+    for (size_t i = 0; i < LANES; i++) {
+        struct lane *lane = &d->lanes[(d->lane_next + i) % LANES];
+        if (lane->queue.first && !lane->busy) {
+            d->lane_next = (d->lane_next + i + 1) % LANES;
+            return lane;
+        }
+    }
+    return NULL;
+}
+
+/* The next operation, and the lane it came from; NULL when the pool is to end. */
+static struct disk_op *pool_take(struct disk *d, struct lane **ret_lane) {
+    struct disk_op *op = NULL;
+    uv_mutex_lock(&d->pool_mutex);
+    struct lane *lane = pool_next_lane(d);
+    while (!lane && !d->pool_stop) {
+        uv_cond_wait(&d->pool_wake, &d->pool_mutex);
+        lane = pool_next_lane(d);
+    }
+    if (!d->pool_stop) {
+        op = queue_pop(&lane->queue);
+        lane->busy = lane->view != NULL;
+        *ret_lane = lane;
+    }
+    uv_mutex_unlock(&d->pool_mutex);
+    return op;
+}
+
+static int pool_run(struct disk *d, const struct lane *lane, struct disk_op *op) {
+    struct txn *txn;
+    if (!lane->has_store || lane->view) {
+        return op->run(lane->view, op);
+    }
+    int status = store_begin(d->stores[lane->env], false, &txn);
+    if (status != 0) {
+        return status;
+    }
+    status = op->run(txn, op);
+    store_abort(txn);
+    return status;
+}
+
+static void pool_release_lane(struct disk *d, struct lane *lane) {
+    uv_mutex_lock(&d->pool_mutex);
+    if (lane->busy) {
+        lane->busy = false;
+        if (lane->queue.first) {
+            uv_cond_signal(&d->pool_wake);
+        }
+    }
+    uv_mutex_unlock(&d->pool_mutex);
+}
+
+static void pool_main(void *arg) {
+    struct disk *d = arg;
+    struct lane *lane;
+    struct disk_op *op;
+    while ((op = pool_take(d, &lane)) != NULL) {
+        struct op_queue ops = {0};
+        op->status = pool_run(d, lane, op);
+        /* First the lane: once the operation is finished, the loop may close the view. */
+        pool_release_lane(d, lane);
+        queue_push(&ops, op);
+        finish_all(d, &ops);
+    }
+}
+
+static void pool_submit(struct disk *d, struct lane *lane, struct disk_op *op) {
+    op->disk = d;
+    d->unfinished++;
+    uv_mutex_lock(&d->pool_mutex);
+    queue_push(&lane->queue, op);
+    uv_cond_signal(&d->pool_wake);
+    uv_mutex_unlock(&d->pool_mutex);
+}
+
+/* ---- the port, on the loop ---- */
+
+void disk_write(struct disk *d, enum disk_env env, struct disk_op *op) {
+    CHECK(env < DISK_ENVS);
+    CHECK(op->run && op->done);
+    CHECK(!d->stopped);
+    struct writer *w = &d->writers[env];
+    op->disk = d;
+    d->unfinished++;
+    uv_mutex_lock(&w->mutex);
+    queue_push(&w->queue, op);
+    uv_cond_signal(&w->wake);
+    uv_mutex_unlock(&w->mutex);
+}
+
+void disk_read(struct disk *d, enum disk_env env, struct disk_op *op) {
+    CHECK(env < DISK_ENVS);
+    CHECK(op->run && op->done);
+    CHECK(!d->stopped);
+    pool_submit(d, &d->lanes[env], op);
+}
+
+void disk_work(struct disk *d, struct disk_op *op) {
+    CHECK(op->run && op->done);
+    CHECK(!d->stopped);
+    pool_submit(d, &d->lanes[LANE_WORK], op);
+}
+
+struct disk_view *disk_view_open(struct disk *d, enum disk_env env) {
+    struct txn *txn;
+    CHECK(env < DISK_ENVS);
+    CHECK(!d->stopped);
+    for (size_t i = 0; i < DISK_VIEWS_MAX; i++) {
+        struct disk_view *v = &d->views[i];
+        if (v->open) {
+            continue;
+        }
+        if (store_begin(d->stores[env], false, &txn) != 0) {
+            return NULL;
+        }
+        uv_mutex_lock(&d->pool_mutex);
+        CHECK(!v->lane->view && !v->lane->busy);
+        v->lane->view = txn;
+        uv_mutex_unlock(&d->pool_mutex);
+        v->open = true;
+        return v;
+    }
+    return NULL;
+}
+
+void disk_view_read(struct disk_view *v, struct disk_op *op) {
+    CHECK(v->open);
+    CHECK(op->run && op->done);
+    CHECK(!v->disk->stopped);
+    pool_submit(v->disk, v->lane, op);
+}
+
+void disk_view_close(struct disk_view *v) {
+    struct disk *d = v->disk;
+    CHECK(v->open);
+    if (d->failed) {
+        return; /* a read may be under way whose end is told no more: the view ends with the disk */
+    }
+    uv_mutex_lock(&d->pool_mutex);
+    CHECK(!v->lane->queue.first && !v->lane->busy);
+    struct txn *txn = v->lane->view;
+    v->lane->view = NULL;
+    uv_mutex_unlock(&d->pool_mutex);
+    store_abort(txn);
+    v->open = false;
+}
+
+void disk_on_failed(struct disk *d, void (*failed)(void *ctx, int status), void *ctx) {
+    CHECK(failed);
+    CHECK(!d->failed);
+    d->on_failed = failed;
+    d->on_failed_ctx = ctx;
+}
+
+uint64_t uv_disk_commits(const struct disk *d, enum disk_env env) {
+    CHECK(env < DISK_ENVS);
+    return atomic_load(&d->writers[env].commits);
+}
+
+/* ---- closing ---- */
+
+static void stop_threads(struct disk *d) {
+    for (size_t i = 0; i < d->writers_started; i++) {
+        struct writer *w = &d->writers[i];
+        uv_mutex_lock(&w->mutex);
+        w->stop = true;
+        uv_cond_signal(&w->wake);
+        uv_mutex_unlock(&w->mutex);
+    }
+    uv_mutex_lock(&d->pool_mutex);
+    d->pool_stop = true;
+    uv_cond_broadcast(&d->pool_wake);
+    uv_mutex_unlock(&d->pool_mutex);
+    for (size_t i = 0; i < d->writers_started; i++) {
+        CHECK(uv_thread_join(&d->writers[i].thread) == 0);
+    }
+    for (size_t i = 0; i < d->pool_started; i++) {
+        CHECK(uv_thread_join(&d->pool[i]) == 0);
+    }
+    d->stopped = true;
+}
+
+static void disk_free(struct disk *d) {
+    for (size_t i = 0; i < DISK_VIEWS_MAX; i++) {
+        if (d->views[i].open) {
+            store_abort(d->views[i].lane->view);
+        }
+    }
+    for (size_t env = 0; env < DISK_ENVS; env++) {
+        store_close(d->stores[env]);
+        uv_cond_destroy(&d->writers[env].wake);
+        uv_mutex_destroy(&d->writers[env].mutex);
+    }
+    uv_cond_destroy(&d->pool_wake);
+    uv_mutex_destroy(&d->pool_mutex);
+    uv_mutex_destroy(&d->finished_mutex);
+    free(d);
+}
+
+static void on_async_closed(uv_handle_t *handle) {
+    struct disk *d = handle->data;
+    void (*closed)(void *ctx) = d->on_closed;
+    void *ctx = d->on_closed_ctx;
+    CHECK(d->stopped);
+    disk_free(d);
+    if (closed) {
+        closed(ctx);
+    }
+}
+
+static void close_when_quiet(struct disk *d) {
+    if (d->closing && !d->stopped && (d->unfinished == 0 || d->failed)) {
+        stop_threads(d);
+        uv_close((uv_handle_t *)&d->async, on_async_closed);
+    }
+}
+
+void uv_disk_close(struct disk *d, void (*closed)(void *ctx), void *ctx) {
+    CHECK(!d->closing);
+    CHECK(closed);
+    d->closing = true;
+    d->on_closed = closed;
+    d->on_closed_ctx = ctx;
+    /* Not here: the caller may be a `done` that goes on to queue more. */
+    CHECK(uv_async_send(&d->async) == 0);
+}
+
+/* Delivers what finished before the failure, then the failure, then nothing. */
+static void on_async(uv_async_t *async) {
+    struct disk *d = async->data;
+    struct disk_op *op;
+    uv_mutex_lock(&d->finished_mutex);
+    struct op_queue ops = d->finished;
+    int failure = d->failure;
+    d->finished = (struct op_queue){0};
+    uv_mutex_unlock(&d->finished_mutex);
+    while (!d->failed && (op = queue_pop(&ops)) != NULL) {
+        CHECK(d->unfinished > 0);
+        d->unfinished--;
+        op->done(op, op->status);
+    }
+    if (failure != 0 && !d->failed) {
+        d->failed = true;
+        if (d->on_failed) {
+            d->on_failed(d->on_failed_ctx, failure);
+        }
+    }
+    close_when_quiet(d);
+}
+
+/* ---- opening ---- */
+
+static uint64_t map_bytes(uint64_t capacity) {
+    CHECK(capacity <= UINT64_MAX / 4);
+    return capacity + capacity / 4 + (capacity < MAP_SLACK_MAX ? capacity : MAP_SLACK_MAX);
+}
+
+static int open_stores(struct disk *d) {
+    static const char *const names[DISK_ENVS] = {[DISK_META] = "meta", [DISK_CHUNKS] = "chunks"};
+    if (d->capacity == 0) {
+        return ERR_IO; /* the directory cannot be looked at */
+    }
+    for (size_t env = 0; env < DISK_ENVS; env++) {
+        char path[PATH_SIZE];
+        int length = snprintf(path, sizeof(path), "%s/%s", d->dir, names[env]);
+        if (length < 0 || (size_t)length >= sizeof(path)) {
+            return ERR_INVALID;
+        }
+        int status = store_open_lmdb(path, map_bytes(d->capacity), &d->stores[env]);
+        if (status != 0) {
+            return status;
+        }
+        refresh_sizes(&d->writers[env]);
+    }
+    return 0;
+}
+
+static int start_threads(struct disk *d, unsigned pool_threads) {
+    for (; d->writers_started < DISK_ENVS; d->writers_started++) {
+        struct writer *w = &d->writers[d->writers_started];
+        if (uv_thread_create(&w->thread, writer_main, w) != 0) {
+            return ERR_NOMEM;
+        }
+    }
+    for (; d->pool_started < pool_threads; d->pool_started++) {
+        if (uv_thread_create(&d->pool[d->pool_started], pool_main, d) != 0) {
+            return ERR_NOMEM;
+        }
+    }
+    return 0;
+}
+
+/* Mutexes and conditions cannot fail to be made on the systems this runs on, so this either works or aborts. */
+static void init_shared(struct disk *d) {
+    CHECK(uv_mutex_init(&d->finished_mutex) == 0);
+    CHECK(uv_mutex_init(&d->pool_mutex) == 0);
+    CHECK(uv_cond_init(&d->pool_wake) == 0);
+    for (size_t env = 0; env < DISK_ENVS; env++) {
+        struct writer *w = &d->writers[env];
+        w->disk = d;
+        w->env = (enum disk_env)env;
+        CHECK(uv_mutex_init(&w->mutex) == 0);
+        CHECK(uv_cond_init(&w->wake) == 0);
+        d->lanes[env].has_store = true;
+        d->lanes[env].env = (enum disk_env)env;
+    }
+    for (size_t i = 0; i < DISK_VIEWS_MAX; i++) {
+        d->views[i].disk = d;
+        d->views[i].lane = &d->lanes[LANE_VIEWS + i];
+        d->views[i].lane->has_store = true;
+    }
+}
+
+int uv_disk_open(uv_loop_t *loop, const struct uv_disk_options *options, struct disk **ret_disk) {
+    unsigned pool_threads = options->pool_threads ? options->pool_threads : UV_DISK_POOL_THREADS;
+    CHECK(pool_threads <= UV_DISK_POOL_THREADS_MAX);
+    struct disk *d = calloc(1, sizeof(*d));
+    if (!d) {
+        return ERR_NOMEM;
+    }
+    int length = snprintf(d->dir, sizeof(d->dir), "%s", options->dir);
+    if (length < 0 || (size_t)length >= sizeof(d->dir) || uv_async_init(loop, &d->async, on_async) != 0) {
+        free(d);
+        return ERR_INVALID;
+    }
+    d->loop = loop;
+    d->async.data = d;
+    uint64_t whole = file_system_bytes(d->dir, true);
+    d->capacity = options->capacity > 0 && options->capacity < whole ? options->capacity : whole;
+    d->meta_reserve = d->capacity / META_RESERVE_SHARE;
+    d->meta_reserve = d->meta_reserve < META_RESERVE ? d->meta_reserve : META_RESERVE;
+    init_shared(d);
+    int status = open_stores(d);
+    status = status ? status : start_threads(d, pool_threads);
+    if (status != 0) {
+        /* The loop must run once more before the handle, and with it d, can go. */
+        stop_threads(d);
+        uv_close((uv_handle_t *)&d->async, on_async_closed);
+        return status;
+    }
+    *ret_disk = d;
+    return 0;
+}
