@@ -16,6 +16,7 @@
 #define COMMAND_CHUNKS_MAX MANIFEST_CHUNKS_MAX
 #define LIST_ENTRIES_MAX 1000
 #define REFS_PAGE_MAX 1024
+#define REFS_SCAN_MAX 16384 /* rows looked at for one page of pending ones */
 #define OUTBOX_PAGE_MAX 16
 #define JOIN_HASH_SIZE 32
 
@@ -124,12 +125,13 @@ int command_result_decode(const uint8_t *bytes, size_t size, struct command_resu
 
 enum query_kind {
     QUERY_NAME,    /* -> struct name_row */
-    QUERY_LIST,    /* -> struct list_page: names of one shard of a bucket */
-    QUERY_PENDING, /* -> struct refs_page: unconfirmed references older than before_ms */
-    QUERY_REFS,    /* -> struct refs_page: references from `after` on, every version */
+    QUERY_LIST,    /* -> page_list_next: names of one shard of a bucket */
+    QUERY_PENDING, /* -> page_ref_next: unconfirmed references older than before_ms. A page that found few ends with a
+                      row of any kind, the place to go on from: look at its `pending` and stamp */
+    QUERY_REFS,    /* -> page_ref_next: references from `after` on, every version */
     QUERY_REF,     /* -> status 0 when (version, digest) is referenced, ERR_NOT_FOUND otherwise */
     QUERY_USED,    /* -> status 0 when digest is referenced by any version, ERR_NOT_FOUND otherwise */
-    QUERY_OUTBOX,  /* -> struct outbox_page */
+    QUERY_OUTBOX,  /* -> page_outbox_next */
     QUERY_ROOT,    /* -> struct swarm_settings and every member row (root group only) */
     QUERY_KINDS
 };
@@ -140,7 +142,7 @@ struct query {
     unsigned shard;               /* LIST */
     char after[NAME_KEY_MAX + 1]; /* LIST: keys strictly greater */
     size_t after_size;
-    uint32_t limit;
+    uint32_t limit;             /* LIST, PENDING, REFS, OUTBOX: rows; 0: as many as a page holds */
     uint64_t before_ms;         /* PENDING */
     struct digest digest;       /* REF, USED */
     struct version version;     /* REF; OUTBOX: strictly after (position, version) */

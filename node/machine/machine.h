@@ -2,13 +2,15 @@
  * order give the same tables on every replica, byte for byte. Time is the leader's stamp in the entry.
  *
  * Tables of an arc have keys that begin with the ring position (8 bytes, big-endian), so an arc is a contiguous range:
- *   NAMES    position of (bucket, shard), bucket length (1), bucket, key   -> name_row
- *            a key over NAME_INDEX_KEY bytes is cut there and followed by its digest; ties are ordered by whole key
- *   REFS     chunk digest (32), version (16)                               -> size, pending, stamp, name
- *   OUTBOX   position of the name, version                                 -> name, chunks whose ref_del is to be
- * driven ABORTED  position of the name, version                                 -> stamp CLIENTS  first position of the
- * arc, client [, seq]                     -> ack_below, stamp | first answer Table ROOT belongs to the root group as a
- * whole. */
+ *
+ *   NAMES    position of (bucket, shard), bucket length (1), bucket, key -> name_row
+ *            (a key over NAME_INDEX_KEY bytes is cut there and followed by its digest; ties are ordered by whole key)
+ *   REFS     chunk digest (32), version (16)                             -> size, pending, stamp, name
+ *   OUTBOX   position of the name, version                               -> name, chunks whose ref_del is to be driven
+ *   ABORTED  position of the name, version                               -> stamp
+ *   CLIENTS  first position of the arc, client [, seq]                   -> ack_below, stamp | first answer
+ *
+ * Table ROOT belongs to the root group as a whole, its exactly-once rows included. */
 #ifndef SHOAL_MACHINE_H
 #define SHOAL_MACHINE_H
 
@@ -18,7 +20,7 @@
 #define NAME_INDEX_KEY 400
 
 struct machine_arc {
-    bool root;            /* the root group: table ROOT (and CLIENTS under position 0), no arc */
+    bool root;            /* the root group: table ROOT, no arc */
     uint64_t first, last; /* positions, inclusive; unused for the root */
 };
 
@@ -33,6 +35,10 @@ struct machine_effect {
     struct digest digest;
     struct version version;
 };
+/* What one transaction may gather: the caller commits before the next command could pass it. One command gives at most
+ * MACHINE_EFFECTS_COMMAND_MAX. */
+#define MACHINE_EFFECTS_MAX (1u << 20)
+#define MACHINE_EFFECTS_COMMAND_MAX COMMAND_CHUNKS_MAX
 struct machine_effects {
     struct machine_effect *items;
     size_t count, capacity;
