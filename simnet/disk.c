@@ -1,0 +1,487 @@
+/* The disk port: per environment a writer that takes everything queued whenever it is idle, and a pool for reads and
+ * work, over in-memory stores that outlive crashes.
+ *
+ * A batch is run and committed at the moment its commit completes. Nobody can tell that from running it earlier: the
+ * effects of an uncommitted transaction are seen by no reader, and the results of `run` by no one before `done`. */
+#include <stdlib.h>
+
+#include "check.h"
+#include "errors.h"
+#include "internal.h"
+#include "store.h"
+
+#define SIM_POOL 4 /* as libuv's */
+#define SIM_COMMIT_US 150
+#define SIM_COMMIT_JITTER_US 350
+#define SIM_READ_US 10
+#define SIM_READ_JITTER_US 60
+#define SIM_WORK_US 5
+#define SIM_WORK_JITTER_US 100
+#define SIM_OPS_MAX 1000000           /* queued at once: more means that nobody bounds them */
+#define SIM_RESERVE_BYTES (16u << 20) /* of the capacity, for meta alone */
+
+struct op_queue {
+    struct disk_op *first, **last;
+    size_t count;
+};
+
+struct writer {
+    struct disk *disk;
+    enum disk_env env;
+    struct op_queue queue; /* for the next transaction */
+    struct op_queue batch; /* being committed; empty: the writer is idle */
+    struct event commit;
+};
+
+enum job_kind { JOB_READ, JOB_WORK, JOB_VIEW };
+
+struct job {
+    STAILQ_ENTRY(job) next;
+    struct disk_op *op;
+    enum job_kind kind;
+    enum disk_env env;
+    struct disk_view *view;
+};
+STAILQ_HEAD(job_queue, job);
+
+struct worker {
+    struct disk *disk;
+    struct job *job; /* NULL: idle */
+    struct event finish;
+};
+
+struct disk_view {
+    LIST_ENTRY(disk_view) next;
+    struct disk *disk;
+    struct txn *txn;
+    size_t pending; /* reads */
+};
+
+struct disk {
+    struct sim_host *host;
+    struct writer writers[DISK_ENVS];
+    struct worker workers[SIM_POOL];
+    struct job_queue jobs; /* not yet taken by a worker */
+    size_t job_count;
+    struct job_queue spare;
+    LIST_HEAD(, disk_view) views;
+    size_t view_count;
+    uint64_t used_bytes;
+    void (*failed)(void *ctx, int status);
+    void *failed_ctx;
+    bool dead;   /* crashed */
+    bool broken; /* a commit failed */
+};
+
+/* ---- stores ----------------------------------------------------------------------------------------------------- */
+
+int sim_stores_open(struct sim_host *h) {
+    for (int env = 0; env < DISK_ENVS; env++) {
+        CHECK(h->stores[env] == NULL);
+        int status = store_open_mem(&h->stores[env]);
+        if (status != 0) {
+            return status;
+        }
+    }
+    return 0;
+}
+
+void sim_stores_close(struct sim_host *h) {
+    CHECK(!h->up);
+    for (int env = 0; env < DISK_ENVS; env++) {
+        store_close(h->stores[env]);
+        h->stores[env] = NULL;
+    }
+}
+
+static void refresh_used(struct disk *d) {
+    d->used_bytes = 0;
+    for (int env = 0; env < DISK_ENVS; env++) {
+        d->used_bytes += store_used_bytes(d->host->stores[env]);
+    }
+}
+
+/* ---- queues of operations --------------------------------------------------------------------------------------- */
+
+static void ops_init(struct op_queue *q) {
+    q->first = NULL;
+    q->last = &q->first;
+    q->count = 0;
+}
+
+static void ops_push(struct op_queue *q, struct disk_op *op) {
+    CHECK(q->count < SIM_OPS_MAX);
+    op->next = NULL;
+    *q->last = op;
+    q->last = &op->next;
+    q->count++;
+}
+
+static void ops_move(struct op_queue *from, struct op_queue *to) {
+    CHECK(to->first == NULL);
+    if (from->first != NULL) {
+        *to = *from;
+        ops_init(from);
+    }
+}
+
+/* When something begun at this moment completes: a slow disk takes its time. */
+static uint64_t completion(struct disk *d, uint64_t least_us, uint64_t jitter_us) {
+    struct sim_host *h = d->host;
+    uint64_t latency = least_us + prng_exponential(&h->disk_prng, jitter_us);
+    return h->sim->now_us + latency * h->slow_factor;
+}
+
+/* True when the disk hangs; the event then comes again at the end of that. */
+static bool hangs(struct disk *d, struct event *e) {
+    struct sim_host *h = d->host;
+    if (h->hung_until_us <= h->sim->now_us) {
+        return false;
+    }
+    events_add(&h->sim->events, e, h->hung_until_us);
+    return true;
+}
+
+/* ---- writing ---------------------------------------------------------------------------------------------------- */
+
+static void writer_begin(struct writer *w) {
+    if (w->batch.first != NULL || w->queue.first == NULL || w->disk->dead || w->disk->broken) {
+        return;
+    }
+    ops_move(&w->queue, &w->batch);
+    events_add(&w->disk->host->sim->events, &w->commit, completion(w->disk, SIM_COMMIT_US, SIM_COMMIT_JITTER_US));
+}
+
+/* Runs the whole batch in one transaction. */
+static int writer_commit(struct writer *w) {
+    struct sim_host *h = w->disk->host;
+    struct txn *txn;
+    int status = store_begin(h->stores[w->env], true, &txn);
+    if (status != 0) {
+        return status;
+    }
+    for (struct disk_op *op = w->batch.first; op != NULL && status == 0; op = op->next) {
+        op->status = op->run(txn, op);
+        status = op->status;
+    }
+    if (status == 0 && h->fail_commit[w->env]) {
+        h->fail_commit[w->env] = false;
+        status = ERR_IO;
+    }
+    if (status != 0) {
+        store_abort(txn);
+        return status;
+    }
+    return store_commit(txn);
+}
+
+static void disk_break(struct disk *d, int status) {
+    CHECK(status != 0);
+    d->broken = true;
+    sim_happened(d->host->sim, SIM_DISK_FAILED, d->host->number, (uint64_t)(int64_t)status, NULL, 0);
+    if (d->failed != NULL) {
+        d->failed(d->failed_ctx, status);
+    }
+}
+
+static void writer_fire(struct event *e) {
+    struct writer *w = CONTAINER(e, struct writer, commit);
+    struct disk *d = w->disk;
+    CHECK(w->batch.first != NULL);
+    if (hangs(d, e) || d->broken) {
+        return;
+    }
+    int status = writer_commit(w);
+    if (status != 0) {
+        disk_break(d, status);
+        return;
+    }
+    refresh_used(d);
+    sim_happened(d->host->sim, SIM_WRITTEN, d->host->number, (uint64_t)w->env << 32 | w->batch.count, NULL, 0);
+    struct op_queue finished;
+    ops_init(&finished);
+    ops_move(&w->batch, &finished);
+    ops_init(&w->batch);
+    writer_begin(w);
+    struct disk_op *next;
+    for (struct disk_op *op = finished.first; op != NULL; op = next) {
+        next = op->next;
+        op->done(op, 0);
+    }
+}
+
+void disk_write(struct disk *d, enum disk_env env, struct disk_op *op) {
+    CHECK(env < DISK_ENVS);
+    CHECK(op->run != NULL && op->done != NULL);
+    if (d->dead) {
+        return;
+    }
+    op->disk = d;
+    ops_push(&d->writers[env].queue, op);
+    writer_begin(&d->writers[env]);
+}
+
+/* ---- reading and working ---------------------------------------------------------------------------------------- */
+
+static bool job_ready(const struct disk *d, const struct job *j) {
+    if (j->kind != JOB_VIEW) {
+        return true;
+    }
+    for (int i = 0; i < SIM_POOL; i++) {
+        if (d->workers[i].job != NULL && d->workers[i].job->view == j->view) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void worker_begin(struct worker *w) {
+    struct disk *d = w->disk;
+    struct job *j;
+    STAILQ_FOREACH(j, &d->jobs, next) {
+        if (job_ready(d, j)) {
+            break;
+        }
+    }
+    if (j == NULL || d->dead || d->broken) {
+        return;
+    }
+    STAILQ_REMOVE(&d->jobs, j, job, next);
+    d->job_count--;
+    w->job = j;
+    uint64_t at = j->kind == JOB_WORK ? completion(d, SIM_WORK_US, SIM_WORK_JITTER_US)
+                                      : completion(d, SIM_READ_US, SIM_READ_JITTER_US);
+    events_add(&d->host->sim->events, &w->finish, at);
+}
+
+static void pool_begin(struct disk *d) {
+    for (int i = 0; i < SIM_POOL && !STAILQ_EMPTY(&d->jobs); i++) {
+        if (d->workers[i].job == NULL) {
+            worker_begin(&d->workers[i]);
+        }
+    }
+}
+
+static int job_run(struct disk *d, const struct job *j) {
+    if (j->kind == JOB_WORK) {
+        return j->op->run(NULL, j->op);
+    }
+    if (j->kind == JOB_VIEW) {
+        CHECK(j->view->pending > 0);
+        j->view->pending--;
+        return j->op->run(j->view->txn, j->op);
+    }
+    struct txn *txn;
+    int status = store_begin(d->host->stores[j->env], false, &txn);
+    if (status == 0) {
+        status = j->op->run(txn, j->op);
+        store_abort(txn);
+    }
+    return status;
+}
+
+static void worker_fire(struct event *e) {
+    struct worker *w = CONTAINER(e, struct worker, finish);
+    struct disk *d = w->disk;
+    struct job *j = w->job;
+    CHECK(j != NULL);
+    if ((j->kind != JOB_WORK && hangs(d, e)) || d->broken) {
+        return;
+    }
+    struct disk_op *op = j->op;
+    op->status = job_run(d, j);
+    sim_happened(d->host->sim, SIM_COMPLETED, d->host->number, (uint64_t)(int64_t)op->status, NULL, 0);
+    w->job = NULL;
+    STAILQ_INSERT_HEAD(&d->spare, j, next);
+    pool_begin(d);
+    op->done(op, op->status);
+}
+
+static void job_add(struct disk *d, enum job_kind kind, enum disk_env env, struct disk_view *view, struct disk_op *op) {
+    CHECK(op->run != NULL && op->done != NULL);
+    CHECK(d->job_count < SIM_OPS_MAX);
+    struct job *j = STAILQ_FIRST(&d->spare);
+    if (j != NULL) {
+        STAILQ_REMOVE_HEAD(&d->spare, next);
+    } else {
+        j = malloc(sizeof(*j));
+        CHECK(j != NULL);
+    }
+    *j = (struct job){.op = op, .kind = kind, .env = env, .view = view};
+    op->disk = d;
+    STAILQ_INSERT_TAIL(&d->jobs, j, next);
+    d->job_count++;
+    pool_begin(d);
+}
+
+void disk_read(struct disk *d, enum disk_env env, struct disk_op *op) {
+    CHECK(env < DISK_ENVS);
+    if (!d->dead) {
+        job_add(d, JOB_READ, env, NULL, op);
+    }
+}
+
+void disk_work(struct disk *d, struct disk_op *op) {
+    if (!d->dead) {
+        job_add(d, JOB_WORK, DISK_META, NULL, op);
+    }
+}
+
+struct disk_view *disk_view_open(struct disk *d, enum disk_env env) {
+    CHECK(env < DISK_ENVS);
+    if (d->dead || d->view_count == DISK_VIEWS_MAX) {
+        return NULL;
+    }
+    struct disk_view *v = calloc(1, sizeof(*v));
+    CHECK(v != NULL);
+    if (store_begin(d->host->stores[env], false, &v->txn) != 0) {
+        free(v);
+        return NULL;
+    }
+    v->disk = d;
+    LIST_INSERT_HEAD(&d->views, v, next);
+    d->view_count++;
+    return v;
+}
+
+void disk_view_read(struct disk_view *v, struct disk_op *op) {
+    if (!v->disk->dead) {
+        v->pending++;
+        job_add(v->disk, JOB_VIEW, DISK_META, v, op);
+    }
+}
+
+static void view_free(struct disk_view *v) {
+    CHECK(v->disk->view_count > 0);
+    v->disk->view_count--;
+    LIST_REMOVE(v, next);
+    store_abort(v->txn);
+    free(v);
+}
+
+void disk_view_close(struct disk_view *v) {
+    CHECK(v->pending == 0 || v->disk->dead);
+    view_free(v);
+}
+
+/* ---- room ------------------------------------------------------------------------------------------------------- */
+
+uint64_t disk_used_bytes(const struct disk *d) {
+    return d->used_bytes;
+}
+
+int disk_has_room(const struct disk *d, enum disk_env env, uint64_t size) {
+    CHECK(env < DISK_ENVS);
+    uint64_t capacity = d->host->sim->options.capacity_bytes;
+    uint64_t reserve = env == DISK_CHUNKS ? SIM_RESERVE_BYTES : 0;
+    if (d->host->full && env == DISK_CHUNKS) {
+        return 0;
+    }
+    return d->used_bytes + reserve <= capacity && size <= capacity - d->used_bytes - reserve;
+}
+
+void disk_on_failed(struct disk *d, void (*failed)(void *ctx, int status), void *ctx) {
+    d->failed = failed;
+    d->failed_ctx = ctx;
+}
+
+/* ---- life ------------------------------------------------------------------------------------------------------- */
+
+struct disk *sim_disk_new(struct sim_host *h) {
+    struct disk *d = calloc(1, sizeof(*d));
+    CHECK(d != NULL);
+    d->host = h;
+    STAILQ_INIT(&d->jobs);
+    STAILQ_INIT(&d->spare);
+    LIST_INIT(&d->views);
+    for (int env = 0; env < DISK_ENVS; env++) {
+        struct writer *w = &d->writers[env];
+        w->disk = d;
+        w->env = (enum disk_env)env;
+        ops_init(&w->queue);
+        ops_init(&w->batch);
+        sim_event_init(&w->commit, writer_fire, h->number);
+    }
+    for (int i = 0; i < SIM_POOL; i++) {
+        d->workers[i].disk = d;
+        sim_event_init(&d->workers[i].finish, worker_fire, h->number);
+    }
+    refresh_used(d);
+    return d;
+}
+
+/* What was being committed is kept whole or lost whole: the end may come before or after the page that commits it. */
+static void writer_kill(struct writer *w) {
+    struct sim_host *h = w->disk->host;
+    bool kept = prng_chance(&h->crash_prng, PRNG_MILLION / 2);
+    if (w->batch.first != NULL && kept && !w->disk->broken) {
+        int status = writer_commit(w);
+        sim_happened(h->sim, SIM_WRITTEN, h->number, (uint64_t)(int64_t)status, NULL, 0);
+    }
+    events_cancel(&h->sim->events, &w->commit);
+    ops_init(&w->queue);
+    ops_init(&w->batch);
+}
+
+static void jobs_free(struct job_queue *q) {
+    struct job *j;
+    while ((j = STAILQ_FIRST(q)) != NULL) {
+        STAILQ_REMOVE_HEAD(q, next);
+        free(j);
+    }
+}
+
+void sim_disk_kill(struct disk *d) {
+    CHECK(!d->dead);
+    d->dead = true;
+    for (int env = 0; env < DISK_ENVS; env++) {
+        writer_kill(&d->writers[env]);
+    }
+    for (int i = 0; i < SIM_POOL; i++) {
+        events_cancel(&d->host->sim->events, &d->workers[i].finish);
+        free(d->workers[i].job);
+        d->workers[i].job = NULL;
+    }
+    jobs_free(&d->jobs);
+    jobs_free(&d->spare);
+}
+
+void sim_disk_free(struct disk *d) {
+    CHECK(d->dead);
+    while (!LIST_EMPTY(&d->views)) {
+        view_free(LIST_FIRST(&d->views));
+    }
+    free(d);
+}
+
+/* ---- faults ----------------------------------------------------------------------------------------------------- */
+
+void sim_disk_slow(struct sim_host *h, uint32_t factor) {
+    CHECK(factor >= 1);
+    sim_happened(h->sim, SIM_FAULT, h->number, factor, "slow", 4);
+    h->slow_factor = factor;
+}
+
+void sim_disk_hang(struct sim_host *h, uint64_t until_us) {
+    CHECK(until_us < SIM_FOREVER);
+    sim_happened(h->sim, SIM_FAULT, h->number, until_us, "hang", 4);
+    h->hung_until_us = until_us;
+}
+
+void sim_disk_full(struct sim_host *h, bool full) {
+    sim_happened(h->sim, SIM_FAULT, h->number, full, "full", 4);
+    h->full = full;
+}
+
+void sim_disk_fail_commit(struct sim_host *h, enum disk_env env) {
+    CHECK(env < DISK_ENVS);
+    sim_happened(h->sim, SIM_FAULT, h->number, env, "fail", 4);
+    h->fail_commit[env] = true;
+}
+
+void sim_disk_wipe(struct sim_host *h) {
+    CHECK(!h->up);
+    sim_happened(h->sim, SIM_FAULT, h->number, 0, "wipe", 4);
+    sim_stores_close(h);
+    CHECK(sim_stores_open(h) == 0);
+}

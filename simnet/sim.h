@@ -1,0 +1,164 @@
+/* A simulated world: many nodes in one process, under one virtual clock. It implements node/port/ for every host, so
+ * a node cannot tell it from the real one. Everything that happens follows from the seed: the same seed gives the same
+ * run, event by event, and the same hash of it.
+ *
+ * One thread. Nothing happens but inside sim_run*(); every callback into a node or a scenario is one event, taken from
+ * one queue ordered by (virtual time, order of scheduling).
+ *
+ *   down ──sim_host_start──▶ up ──sim_host_pause──▶ (all its events wait) ──▶ up
+ *    ▲                       │
+ *    └───sim_host_crash──────┘
+ *
+ * Times are virtual microseconds since the start of the world. */
+#ifndef SHOAL_SIM_H
+#define SHOAL_SIM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "disk.h"
+#include "events.h"
+#include "prng.h"
+
+#define SIM_HOSTS_MAX 1024
+#define SIM_ADDR_SIZE 32
+#define SIM_PORT 7440
+#define SIM_WALL_START_MS 1700000000000u /* what a perfect wall clock shows at virtual time 0 */
+#define SIM_MS 1000u
+#define SIM_SECOND 1000000u
+#define SIM_FOREVER UINT64_MAX
+
+struct clock;
+struct net;
+struct random;
+struct sim;
+struct sim_host;
+struct sim_client;
+struct store;
+
+struct sim_options {
+    uint64_t seed;
+    uint32_t hosts;          /* numbered 1..hosts, all down at first */
+    uint64_t capacity_bytes; /* of each host's disk */
+    /* One line for every event, without a line end; NULL: none. */
+    void (*trace)(void *ctx, uint64_t now_us, const char *line);
+    void *trace_ctx;
+};
+
+/* Fresh ones for every start; they end with the crash. */
+struct sim_ports {
+    struct clock *clock;
+    struct random *random;
+    struct net *net;
+    struct disk *disk;
+};
+
+/* What runs on the hosts. */
+struct sim_program {
+    /* A host starts: make a node on these ports. */
+    void (*boot)(void *ctx, struct sim_host *h, const struct sim_ports *ports);
+    /* A host crashed: free the node. The ports are dead already: they refer to no operation, connection user or
+     * callback of the node any more, no callback will be made, and every call on them is harmless and does nothing
+     * (net_send: ERR_CLOSED). Operations that were queued on the disk are the node's to free, their `done` will not
+     * be called. The ports are gone when this returns. */
+    void (*dead)(void *ctx, struct sim_host *h);
+    void *ctx;
+};
+
+struct sim *sim_new(const struct sim_options *options, const struct sim_program *program);
+/* Crashes every host that is up (so `dead` is called), drops all clients without calling them. */
+void sim_free(struct sim *s);
+
+uint64_t sim_now_us(const struct sim *s);
+uint64_t sim_seed(const struct sim *s);
+/* Digest of everything that has happened: every event delivered, with its time, host, and bytes. */
+uint64_t sim_hash(const struct sim *s);
+/* Folds something the scenario did or saw into the hash, and into the trace. */
+void sim_note(struct sim *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
+uint64_t sim_events_count(const struct sim *s);
+/* Runs the next event; false when there is none at or before until_us (the clock then stands at until_us). */
+bool sim_step(struct sim *s, uint64_t until_us);
+void sim_run_until(struct sim *s, uint64_t until_us);
+/* Schedules an event of the scenario (event.fire set by the caller, event.host 0). */
+void sim_at(struct sim *s, struct event *e, uint64_t at_us);
+void sim_cancel(struct sim *s, struct event *e);
+
+/* ---- hosts ---------------------------------------------------------------------------------------------------- */
+
+uint32_t sim_hosts(const struct sim *s);
+struct sim_host *sim_host(struct sim *s, uint32_t number); /* 1..hosts */
+uint32_t sim_host_number(const struct sim_host *h);
+struct sim *sim_host_sim(struct sim_host *h);
+bool sim_host_up(const struct sim_host *h);
+/* "nodeN:7440" */
+const char *sim_host_addr(const struct sim_host *h);
+
+enum sim_crash {
+    SIM_CRASH_PROCESS, /* the kernel lives: connections are closed, dialling is refused */
+    SIM_CRASH_POWER    /* nobody is told: peers keep half-open connections, dialling times out */
+};
+/* Either way the batch that was being committed is kept whole or lost whole, by the draw; what was queued behind it is
+ * lost. */
+/* The host must be down. */
+void sim_host_start(struct sim_host *h);
+/* The host must be up. Not from inside a callback of the host's own node. */
+void sim_host_crash(struct sim_host *h, enum sim_crash how);
+/* Nothing of the host runs until then: the process is stopped, or its machine swaps. */
+void sim_host_pause(struct sim_host *h, uint64_t until_us);
+void sim_host_step_wall(struct sim_host *h, int64_t by_ms);
+/* The two environments, to look into or to damage between events. They outlive crashes. */
+struct store *sim_host_store(struct sim_host *h, enum disk_env env);
+
+/* ---- disks ---------------------------------------------------------------------------------------------------- */
+
+/* Every latency is multiplied; 1 is normal. */
+void sim_disk_slow(struct sim_host *h, uint32_t factor);
+/* Nothing completes before then. */
+void sim_disk_hang(struct sim_host *h, uint64_t until_us);
+/* Says that there is no room, whatever the capacity. */
+void sim_disk_full(struct sim_host *h, bool full);
+/* The next commit of the environment fails. */
+void sim_disk_fail_commit(struct sim_host *h, enum disk_env env);
+/* Everything is lost. The host must be down. */
+void sim_disk_wipe(struct sim_host *h);
+
+/* ---- the network between hosts -------------------------------------------------------------------------------- */
+
+/* Of one direction between two hosts. Streams stay streams: what a packet suffers shows as a delay of everything
+ * behind it on its connection, or as the end of the connection; connections overtake each other freely. */
+struct sim_link {
+    uint32_t delay_us;         /* at least */
+    uint32_t jitter_us;        /* mean of an exponential, on top */
+    uint32_t loss_millionths;  /* per flight: sent again after 200 ms, doubling */
+    uint32_t reset_millionths; /* per flight: the connection breaks, seen at both ends */
+};
+void sim_link_get(const struct sim *s, uint32_t from, uint32_t to, struct sim_link *ret_link);
+void sim_link_set(struct sim *s, uint32_t from, uint32_t to, const struct sim_link *link);
+/* Nothing passes from -> to. Connections wait, and break after their own timeout (10 to 60 s). */
+void sim_link_block(struct sim *s, uint32_t from, uint32_t to, bool blocked);
+/* Arrivals are held back until then. */
+void sim_link_clog(struct sim *s, uint32_t from, uint32_t to, uint64_t until_us);
+/* Blocks both directions between every host for which in_first_part[number] is true and every other. The array has
+ * hosts + 1 elements. */
+void sim_partition(struct sim *s, const bool *in_first_part);
+/* No block and no clog is left. */
+void sim_heal(struct sim *s);
+
+/* ---- simulated clients: local connections to a host ---------------------------------------------------------------
+ */
+
+struct sim_client_events {
+    void (*connected)(void *ctx);
+    void (*received)(void *ctx, const uint8_t *bytes, size_t size);
+    /* Once, always last: the client is gone when it returns. The status is as for net_events.closed. */
+    void (*closed)(void *ctx, int status);
+    void *ctx;
+};
+/* Opens a LOCAL connection; ends in connected, or in closed(ERR_UNREACHABLE) when the host is down. */
+struct sim_client *sim_client_open(struct sim_host *h, const struct sim_client_events *events);
+int sim_client_send(struct sim_client *c, const uint8_t *bytes, size_t size); /* ERR_CLOSED */
+size_t sim_client_unsent(const struct sim_client *c);
+void sim_client_close(struct sim_client *c);
+
+#endif
