@@ -66,6 +66,7 @@ struct disk {
     struct job_queue spare;
     LIST_HEAD(, disk_view) views;
     size_t view_count;
+    struct op_queue abandoned; /* of a dead disk: what was under way, and what is asked for since */
     uint64_t used_bytes;
     void (*failed)(void *ctx, int status);
     void *failed_ctx;
@@ -115,6 +116,18 @@ static void ops_push(struct op_queue *q, struct disk_op *op) {
     *q->last = op;
     q->last = &op->next;
     q->count++;
+}
+
+static struct disk_op *ops_pop(struct op_queue *q) {
+    struct disk_op *op = q->first;
+    if (op != NULL) {
+        q->first = op->next;
+        q->count--;
+    }
+    if (q->first == NULL) {
+        q->last = &q->first;
+    }
+    return op;
 }
 
 static void ops_move(struct op_queue *from, struct op_queue *to) {
@@ -213,10 +226,12 @@ static void writer_fire(struct event *e) {
 void disk_write(struct disk *d, enum disk_env env, struct disk_op *op) {
     CHECK(env < DISK_ENVS);
     CHECK(op->run != NULL && op->done != NULL);
+    op->disk = d;
+    op->status = 0;
     if (d->dead) {
+        ops_push(&d->abandoned, op);
         return;
     }
-    op->disk = d;
     ops_push(&d->writers[env].queue, op);
     writer_begin(&d->writers[env]);
 }
@@ -300,6 +315,12 @@ static void worker_fire(struct event *e) {
 static void job_add(struct disk *d, enum job_kind kind, enum disk_env env, struct disk_view *view, struct disk_op *op) {
     CHECK(op->run != NULL && op->done != NULL);
     CHECK(d->job_count < SIM_OPS_MAX);
+    op->disk = d;
+    op->status = ERR_ABORTED;
+    if (d->dead) {
+        ops_push(&d->abandoned, op);
+        return;
+    }
     struct job *j = STAILQ_FIRST(&d->spare);
     if (j != NULL) {
         STAILQ_REMOVE_HEAD(&d->spare, next);
@@ -308,7 +329,6 @@ static void job_add(struct disk *d, enum job_kind kind, enum disk_env env, struc
         CHECK(j != NULL);
     }
     *j = (struct job){.op = op, .kind = kind, .env = env, .view = view};
-    op->disk = d;
     STAILQ_INSERT_TAIL(&d->jobs, j, next);
     d->job_count++;
     pool_begin(d);
@@ -316,15 +336,11 @@ static void job_add(struct disk *d, enum job_kind kind, enum disk_env env, struc
 
 void disk_read(struct disk *d, enum disk_env env, struct disk_op *op) {
     CHECK(env < DISK_ENVS);
-    if (!d->dead) {
-        job_add(d, JOB_READ, env, NULL, op);
-    }
+    job_add(d, JOB_READ, env, NULL, op);
 }
 
 void disk_work(struct disk *d, struct disk_op *op) {
-    if (!d->dead) {
-        job_add(d, JOB_WORK, DISK_META, NULL, op);
-    }
+    job_add(d, JOB_WORK, DISK_META, NULL, op);
 }
 
 struct disk_view *disk_view_open(struct disk *d, enum disk_env env) {
@@ -345,10 +361,8 @@ struct disk_view *disk_view_open(struct disk *d, enum disk_env env) {
 }
 
 void disk_view_read(struct disk_view *v, struct disk_op *op) {
-    if (!v->disk->dead) {
-        v->pending++;
-        job_add(v->disk, JOB_VIEW, DISK_META, v, op);
-    }
+    v->pending++;
+    job_add(v->disk, JOB_VIEW, DISK_META, v, op);
 }
 
 static void view_free(struct disk_view *v) {
@@ -394,6 +408,7 @@ struct disk *sim_disk_new(struct sim_host *h) {
     STAILQ_INIT(&d->jobs);
     STAILQ_INIT(&d->spare);
     LIST_INIT(&d->views);
+    ops_init(&d->abandoned);
     for (int env = 0; env < DISK_ENVS; env++) {
         struct writer *w = &d->writers[env];
         w->disk = d;
@@ -419,14 +434,29 @@ static void writer_kill(struct writer *w) {
         sim_happened(h->sim, SIM_WRITTEN, h->number, (uint64_t)(int64_t)status, NULL, 0);
     }
     events_cancel(&h->sim->events, &w->commit);
-    ops_init(&w->queue);
-    ops_init(&w->batch);
+    struct disk_op *op;
+    while ((op = ops_pop(&w->batch)) != NULL || (op = ops_pop(&w->queue)) != NULL) {
+        op->status = 0; /* a write has no other */
+        ops_push(&w->disk->abandoned, op);
+    }
 }
 
-static void jobs_free(struct job_queue *q) {
+static void job_abandon(struct disk *d, struct job *j) {
+    if (j != NULL) {
+        j->op->status = ERR_ABORTED;
+        ops_push(&d->abandoned, j->op);
+        free(j);
+    }
+}
+
+static void jobs_free(struct disk *d) {
     struct job *j;
-    while ((j = STAILQ_FIRST(q)) != NULL) {
-        STAILQ_REMOVE_HEAD(q, next);
+    while ((j = STAILQ_FIRST(&d->jobs)) != NULL) {
+        STAILQ_REMOVE_HEAD(&d->jobs, next);
+        job_abandon(d, j);
+    }
+    while ((j = STAILQ_FIRST(&d->spare)) != NULL) {
+        STAILQ_REMOVE_HEAD(&d->spare, next);
         free(j);
     }
 }
@@ -439,11 +469,20 @@ void sim_disk_kill(struct disk *d) {
     }
     for (int i = 0; i < SIM_POOL; i++) {
         events_cancel(&d->host->sim->events, &d->workers[i].finish);
-        free(d->workers[i].job);
+        job_abandon(d, d->workers[i].job);
         d->workers[i].job = NULL;
     }
-    jobs_free(&d->jobs);
-    jobs_free(&d->spare);
+    jobs_free(d);
+}
+
+void sim_host_abandon_ops(struct sim_host *h) {
+    struct disk *d = h->disk;
+    CHECK(d != NULL && d->dead);
+    struct disk_op *op;
+    for (size_t i = 0; (op = ops_pop(&d->abandoned)) != NULL; i++) {
+        CHECK(i < SIM_OPS_MAX);
+        op->done(op, op->status);
+    }
 }
 
 void sim_disk_free(struct disk *d) {

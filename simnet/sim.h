@@ -58,10 +58,9 @@ struct sim_ports {
 struct sim_program {
     /* A host starts: make a node on these ports. */
     void (*boot)(void *ctx, struct sim_host *h, const struct sim_ports *ports);
-    /* A host crashed: free the node. The ports are dead already: they refer to no operation, connection user or
-     * callback of the node any more, no callback will be made, and every call on them is harmless and does nothing
-     * (net_send: ERR_CLOSED). Operations that were queued on the disk are the node's to free, their `done` will not
-     * be called. The ports are gone when this returns. */
+    /* A host crashed: free the node. The ports are dead already: no callback will be made, and every call on them is
+     * harmless and does nothing (net_send: ERR_CLOSED). Disk operations under way are the node's memory: their `done`
+     * is not called any more, unless this asks for it by sim_host_abandon_ops. The ports are gone when it returns. */
     void (*dead)(void *ctx, struct sim_host *h);
     void *ctx;
 };
@@ -104,6 +103,9 @@ enum sim_crash {
 void sim_host_start(struct sim_host *h);
 /* The host must be up. Not from inside a callback of the host's own node. */
 void sim_host_crash(struct sim_host *h, enum sim_crash how);
+/* From inside `dead` only: calls `done` of every operation that was under way, so that a node which has been told to
+ * stop can free them: status 0 for writes, whether they were kept or lost, ERR_ABORTED for reads and work. */
+void sim_host_abandon_ops(struct sim_host *h);
 /* Nothing of the host runs until then: the process is stopped, or its machine swaps. */
 void sim_host_pause(struct sim_host *h, uint64_t until_us);
 void sim_host_step_wall(struct sim_host *h, int64_t by_ms);

@@ -34,7 +34,7 @@ struct fixture {
     uint8_t run_order[OPS_MAX], done_order[OPS_MAX];
     size_t run_count, done_count;
     int failed_count, failed_status;
-    bool up;
+    bool up, abandon;
 };
 
 static void on_failed(void *ctx, int status) {
@@ -55,6 +55,9 @@ static void dead(void *ctx, struct sim_host *h) {
     struct fixture *f = ctx;
     assert_ptr_equal(f->host, h);
     f->up = false;
+    if (f->abandon) {
+        sim_host_abandon_ops(h);
+    }
 }
 
 static void open_world(struct fixture *f, uint64_t seed) {
@@ -234,6 +237,27 @@ static void a_crash_keeps_the_batch_whole_or_loses_it_whole(void **state) {
     assert_true(lost > 5);
 }
 
+static void abandoned_operations_come_back_to_be_freed(void **state) {
+    (void)state;
+    struct fixture f;
+    open_world(&f, 4);
+    f.abandon = true;
+    write_key(&f, 1);
+    write_key(&f, 2);
+    struct write_op *read = make_op(&f, 3, run_get);
+    struct write_op *work = make_op(&f, 4, run_work);
+    disk_read(f.ports.disk, DISK_CHUNKS, &read->op);
+    disk_work(f.ports.disk, &work->op);
+    size_t ran = f.run_count;
+    sim_host_crash(f.host, SIM_CRASH_PROCESS);
+    assert_int_equal(f.done_count, 4);
+    assert_true(f.run_count <= ran + 1); /* at most the batch that was kept: the first write alone */
+    assert_int_equal(f.ops[1].status + f.ops[2].status, 0);
+    assert_int_equal(read->status, ERR_ABORTED);
+    assert_int_equal(work->status, ERR_ABORTED);
+    sim_free(f.sim);
+}
+
 static void a_failed_commit_ends_the_disk(void **state) {
     (void)state;
     struct fixture f;
@@ -346,6 +370,7 @@ int main(void) {
         cmocka_unit_test(a_read_sees_what_was_done_before_it),
         cmocka_unit_test(a_view_does_not_see_later_writes),
         cmocka_unit_test(a_crash_keeps_the_batch_whole_or_loses_it_whole),
+        cmocka_unit_test(abandoned_operations_come_back_to_be_freed),
         cmocka_unit_test(a_failed_commit_ends_the_disk),
         cmocka_unit_test(an_error_of_a_write_takes_its_batch_down),
         cmocka_unit_test(a_hung_disk_completes_nothing_until_its_end),
