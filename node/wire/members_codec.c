@@ -14,7 +14,7 @@
 #define DELTA_FIELDS 4
 
 #define ROW_BYTES_MAX 112 /* without its texts: two 34-byte keys, heads, and integers of at most 9 bytes */
-#define DELTA_BYTES_MAX (PEER_BODY_MAX - 64)
+#define DELTA_BYTES_MAX (PEER_BODY_MAX - 64) /* the rest is for the heads of a delta and of a join reply around it */
 
 /* ---- one row ---- */
 
@@ -115,6 +115,7 @@ void join_reply_encode(const struct join_reply *r, struct buf *out) {
     CHECK(r->node != 0);
     CHECK(r->bits <= RING_BITS_MAX);
     CHECK(r->replicas > 0 && r->replicas <= PLACEMENT_REPLICAS_MAX);
+    CHECK(r->members || r->members_size == 0);
     cbor_put_array(out, JOIN_REPLY_FIELDS);
     cbor_put_uint(out, r->node);
     cbor_put_uint(out, r->bits);

@@ -185,9 +185,6 @@ static inline void sample_members(struct samples *s) {
     sample_fill(join.proof.bytes, sizeof(join.proof.bytes), 2);
     join_request_encode(&join, &s->buf);
     sample_done(s, "peer", "join-request", "usual", 0);
-    struct join_reply reply = {.node = 4, .bits = 10, .replicas = 3, .epoch = 17};
-    join_reply_encode(&reply, &s->buf);
-    sample_done(s, "peer", "join-reply", "usual", 0);
     struct member row = sample_member(2);
     member_row_encode(&row, &s->buf);
     sample_done(s, "peer", "member-row", "usual", 0);
@@ -205,6 +202,13 @@ static inline void sample_members(struct samples *s) {
     }
     members_delta_encode(table, 10, 3, 0, &s->buf);
     sample_done(s, "peer", "members-delta", "three", 0);
+    struct buf delta;
+    buf_init(&delta, PEER_BODY_MAX);
+    members_delta_encode(table, 10, 3, 0, &delta);
+    struct join_reply reply = {4, 10, 3, 5, delta.bytes, delta.size};
+    join_reply_encode(&reply, &s->buf);
+    sample_done(s, "peer", "join-reply", "usual", 0);
+    buf_release(&delta);
     members_delta_encode(table, 20, 7, 5, &s->buf);
     sample_done(s, "peer", "members-delta", "nothing-newer", 0);
     members_free(table);
