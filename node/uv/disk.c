@@ -174,7 +174,7 @@ int disk_has_room(const struct disk *d, enum disk_env env, uint64_t size) {
     return size <= d->capacity - reserve - used && size <= free_bytes - reserve;
 }
 
-/* ---- finishing: from any thread to the loop ---- */
+/* ---- finishing: from any thread to the loop; finished_mutex is the innermost lock ---- */
 
 static void finish_all(struct disk *d, struct op_queue *ops) {
     uv_mutex_lock(&d->finished_mutex);
@@ -290,14 +290,17 @@ static int pool_run(struct disk *d, const struct lane *lane, struct disk_op *op)
     return status;
 }
 
-static void pool_release_lane(struct disk *d, struct lane *lane) {
+/* One step as seen from outside: the next read of a view must not finish before this one, and once this one is
+ * finished the loop may close the view, which must be free by then. */
+static void pool_finish(struct disk *d, struct lane *lane, struct disk_op *op) {
+    struct op_queue ops = {0};
+    queue_push(&ops, op);
     uv_mutex_lock(&d->pool_mutex);
-    if (lane->busy) {
-        lane->busy = false;
-        if (lane->queue.first) {
-            uv_cond_signal(&d->pool_wake);
-        }
+    if (lane->busy && lane->queue.first) {
+        uv_cond_signal(&d->pool_wake);
     }
+    lane->busy = false;
+    finish_all(d, &ops);
     uv_mutex_unlock(&d->pool_mutex);
 }
 
@@ -306,12 +309,8 @@ static void pool_main(void *arg) {
     struct lane *lane;
     struct disk_op *op;
     while ((op = pool_take(d, &lane)) != NULL) {
-        struct op_queue ops = {0};
         op->status = pool_run(d, lane, op);
-        /* First the lane: once the operation is finished, the loop may close the view. */
-        pool_release_lane(d, lane);
-        queue_push(&ops, op);
-        finish_all(d, &ops);
+        pool_finish(d, lane, op);
     }
 }
 
