@@ -42,7 +42,7 @@ static void probe_fire(struct timer *t) {
 
 static void world_init(struct world *w) {
     memset(w, 0, sizeof(*w));
-    timers_init(&w->timers);
+    timers_init(&w->timers, NULL, NULL);
     for (size_t i = 0; i < PROBES; i++) {
         w->probes[i] = (struct probe){.timer.fire = probe_fire, .world = w, .name = (char)('a' + i % 26)};
     }
@@ -123,6 +123,27 @@ static void test_stopped_inside_does_not_fire(void **state) {
     timers_release(&w.timers);
 }
 
+static void note_arm(void *ctx, uint64_t at_ms) {
+    *(uint64_t *)ctx = at_ms;
+}
+
+static void test_arms_when_the_first_time_changes(void **state) {
+    (void)state;
+    struct world w;
+    uint64_t armed = 0;
+    world_init(&w);
+    timers_init(&w.timers, note_arm, &armed);
+    start(&w, 0, 50);
+    assert_true(armed == 50);
+    start(&w, 1, 70);
+    assert_true(armed == 50);
+    start(&w, 2, 20);
+    assert_true(armed == 20);
+    start(&w, 1, 10);
+    assert_true(armed == 10);
+    timers_release(&w.timers);
+}
+
 static uint64_t random_next(uint64_t *seed) {
     *seed = *seed * 6364136223846793005ULL + 1442695040888963407ULL;
     return *seed >> 33;
@@ -178,6 +199,7 @@ int main(void) {
         cmocka_unit_test(test_restart_moves_and_loses_its_turn),
         cmocka_unit_test(test_started_inside_for_the_past_waits_for_the_next_run),
         cmocka_unit_test(test_stopped_inside_does_not_fire),
+        cmocka_unit_test(test_arms_when_the_first_time_changes),
         cmocka_unit_test(test_a_random_run_agrees_with_a_plain_list),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
