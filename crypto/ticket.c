@@ -19,39 +19,44 @@
 _Static_assert(HEAD_SIZE + sodium_base64_ENCODED_LEN(BODY_MAX, BASE64) <= TICKET_TEXT_MAX, "every ticket fits");
 _Static_assert(TICKET_ADDR_SIZE <= 256, "an address length is one byte");
 
-/* A position in a body. Reading past the end sets `failed`, which sticks; writing cannot, the body is large enough
- * for any valid ticket. */
-struct cursor {
+/* A body being written: it is large enough for any valid ticket. */
+struct writer {
     uint8_t *bytes;
     size_t size;
-    size_t at;
+};
+
+/* A body being read. Reading past its end sets `failed`, which sticks. */
+struct reader {
+    const uint8_t *bytes;
+    size_t left;
     bool failed;
 };
 
-static void put(struct cursor *c, const void *bytes, size_t size) {
-    CHECK(size <= c->size - c->at);
-    memcpy(c->bytes + c->at, bytes, size);
-    c->at += size;
+static void put(struct writer *w, const void *bytes, size_t size) {
+    CHECK(size <= BODY_MAX - w->size);
+    memcpy(w->bytes + w->size, bytes, size);
+    w->size += size;
 }
 
-static void put_u8(struct cursor *c, size_t value) {
+static void put_u8(struct writer *w, size_t value) {
     CHECK(value <= UINT8_MAX);
-    put(c, &(uint8_t){(uint8_t)value}, 1);
+    put(w, &(uint8_t){(uint8_t)value}, 1);
 }
 
-static void get(struct cursor *c, void *out, size_t size) {
-    if (c->failed || size > c->size - c->at) {
-        c->failed = true;
+static void get(struct reader *r, void *out, size_t size) {
+    if (r->failed || size > r->left) {
+        r->failed = true;
         memset(out, 0, size);
         return;
     }
-    memcpy(out, c->bytes + c->at, size);
-    c->at += size;
+    memcpy(out, r->bytes, size);
+    r->bytes += size;
+    r->left -= size;
 }
 
-static size_t get_u8(struct cursor *c) {
+static size_t get_u8(struct reader *r) {
     uint8_t value;
-    get(c, &value, 1);
+    get(r, &value, 1);
     return value;
 }
 
@@ -83,24 +88,24 @@ static void checksum(const uint8_t *bytes, size_t size, uint8_t out[CHECKSUM_SIZ
 }
 
 static size_t body_encode(const struct ticket *t, uint8_t body[BODY_MAX]) {
-    struct cursor c = {.bytes = body, .size = BODY_MAX};
-    put(&c, t->swarm, sizeof t->swarm);
-    put(&c, t->inviter, sizeof t->inviter);
-    put(&c, t->id, sizeof t->id);
-    put(&c, t->secret, sizeof t->secret);
+    struct writer w = {.bytes = body};
+    put(&w, t->swarm, sizeof t->swarm);
+    put(&w, t->inviter, sizeof t->inviter);
+    put(&w, t->id, sizeof t->id);
+    put(&w, t->secret, sizeof t->secret);
     for (unsigned shift = 64; shift > 0; shift -= 8) {
-        put_u8(&c, (t->expires_ms >> (shift - 8)) & 0xff);
+        put_u8(&w, (t->expires_ms >> (shift - 8)) & 0xff);
     }
-    put_u8(&c, t->addr_count);
+    put_u8(&w, t->addr_count);
     for (uint32_t i = 0; i < t->addr_count; i++) {
         size_t length = strlen(t->addrs[i]);
-        put_u8(&c, length);
-        put(&c, t->addrs[i], length);
+        put_u8(&w, length);
+        put(&w, t->addrs[i], length);
     }
     uint8_t sum[CHECKSUM_SIZE];
-    checksum(body, c.at, sum);
-    put(&c, sum, sizeof sum);
-    return c.at;
+    checksum(body, w.size, sum);
+    put(&w, sum, sizeof sum);
+    return w.size;
 }
 
 int ticket_encode(const struct ticket *t, char *out, size_t capacity) {
@@ -123,32 +128,32 @@ done:
 }
 
 /* Of a body whose checksum holds, without the checksum. */
-static int body_decode(uint8_t *body, size_t size, struct ticket *t) {
-    struct cursor c = {.bytes = body, .size = size};
+static int body_decode(const uint8_t *body, size_t size, struct ticket *t) {
+    struct reader r = {.bytes = body, .left = size};
     memset(t, 0, sizeof *t);
-    get(&c, t->swarm, sizeof t->swarm);
-    get(&c, t->inviter, sizeof t->inviter);
-    get(&c, t->id, sizeof t->id);
-    get(&c, t->secret, sizeof t->secret);
+    get(&r, t->swarm, sizeof t->swarm);
+    get(&r, t->inviter, sizeof t->inviter);
+    get(&r, t->id, sizeof t->id);
+    get(&r, t->secret, sizeof t->secret);
     for (unsigned i = 0; i < 8; i++) {
-        t->expires_ms = t->expires_ms << 8 | get_u8(&c);
+        t->expires_ms = t->expires_ms << 8 | get_u8(&r);
     }
-    size_t count = get_u8(&c);
+    size_t count = get_u8(&r);
     if (count > TICKET_ADDRS_MAX) {
         return ERR_INVALID;
     }
     t->addr_count = (uint32_t)count;
     for (size_t i = 0; i < count; i++) {
-        size_t length = get_u8(&c);
+        size_t length = get_u8(&r);
         if (length >= TICKET_ADDR_SIZE) {
             return ERR_INVALID;
         }
-        get(&c, t->addrs[i], length);
+        get(&r, t->addrs[i], length);
         if (strlen(t->addrs[i]) != length) {
             return ERR_INVALID;
         }
     }
-    return !c.failed && c.at == c.size && addrs_valid(t) ? 0 : ERR_INVALID;
+    return !r.failed && r.left == 0 && addrs_valid(t) ? 0 : ERR_INVALID;
 }
 
 static bool is_space(char c) {
