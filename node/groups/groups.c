@@ -329,6 +329,10 @@ unsigned groups_bits(const struct groups *g) {
     return g->bits;
 }
 
+uint32_t groups_self(const struct groups *g) {
+    return g->self;
+}
+
 const struct route *groups_route(const struct groups *g, uint32_t group) {
     return routes_get(g->routes, group);
 }

@@ -89,6 +89,7 @@ void groups_sequence_done(struct groups *g, uint64_t seq);
 uint32_t groups_of(const struct groups *g, uint64_t position); /* the group that serves a position */
 uint32_t groups_count(const struct groups *g);
 unsigned groups_bits(const struct groups *g);
+uint32_t groups_self(const struct groups *g); /* this node's number */
 const struct route *groups_route(const struct groups *g, uint32_t group);
 void groups_arc(const struct groups *g, uint32_t group, struct machine_arc *out);
 

@@ -232,7 +232,11 @@ static void with_learner(struct replica *r, const struct raft_status *st, const 
         ask(r, learner->node, OP_REPLICA_CREATE, learner->id, c->index);
     } else if (caught_up(st, learner->id)) {
         if (r->move.complete != learner->id) {
-            ask(r, learner->node, OP_REPLICA_CHUNKS, learner->id, st->commit);
+            if (r->move.deciding != learner->id) {
+                r->move.deciding = learner->id;
+                r->move.decided_at = st->commit;
+            }
+            ask(r, learner->node, OP_REPLICA_CHUNKS, learner->id, r->move.decided_at);
             return;
         }
         const struct raft_replica *leaving = voter_count(c) >= goal->count ? surplus(r, c, goal) : NULL;
