@@ -68,6 +68,7 @@ void admit_serve(struct node *n, struct peers_call *call, const uint8_t *body, s
     struct buf b;
     int rc = join_request_decode(body, size, &req);
     rc = rc ? rc : memcmp(req.row.id, call->guest_id, sizeof(req.row.id)) != 0 ? ERR_AUTH : 0;
+    rc = rc ? rc : identity_dh_public(call->guest_id, req.row.dh);
     struct admission *a = rc ? NULL : calloc(1, sizeof(*a));
     if (!a) {
         peers_reply(call, rc ? rc : ERR_NOMEM, NULL, 0);

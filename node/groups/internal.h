@@ -57,9 +57,11 @@ struct removed_replica {
 
 /* What the leader of a group is doing about its configuration. */
 struct move {
-    uint64_t created;  /* replica id whose node said it exists */
-    uint64_t complete; /* replica id that lacks no chunk */
-    uint64_t asked_ms; /* last message */
+    uint64_t created;    /* replica id whose node said it exists */
+    uint64_t deciding;   /* replica id that is to be promoted, once it lacks nothing referenced */
+    uint64_t decided_at; /* up to this index */
+    uint64_t complete;   /* replica id that lacks no chunk */
+    uint64_t asked_ms;   /* last message */
     bool asking;
     uint32_t removed_count;
     struct removed_replica removed[GROUPS_REMOVED_MAX];

@@ -10,7 +10,9 @@ void serve_reply_route(struct groups *g, struct peers_call *call, int status, ui
     struct group_route route = {.group = group, .route = *routes_get(g->routes, group)};
     struct buf body;
     buf_init(&body, PEER_BODY_MAX);
-    group_route_encode(&route, &body);
+    if (status == ERR_NOT_LEADER || status == ERR_MOVED) {
+        group_route_encode(&route, &body);
+    }
     peers_reply(call, status, body.bytes, body.size);
     buf_release(&body);
 }
