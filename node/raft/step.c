@@ -183,10 +183,10 @@ static void on_applied(struct raft *r, uint64_t index) {
 }
 
 static void on_compact(struct raft *r, uint64_t index) {
-    CHECK(index <= r->applied);
     if (index <= r->log.base_index) {
-        return;
+        return; /* overtaken by an installed snapshot */
     }
+    CHECK(index <= r->applied);
     raft_log_compact(&r->log, index);
     raft_chain_compact(&r->chain, index);
     if (r->durable.index < index) {
