@@ -228,6 +228,7 @@ static void one_message(struct groups *g, uint32_t from, uint32_t group, struct 
     if (!row && (m->kind == RAFT_PREVOTE || m->kind == RAFT_VOTE)) {
         membership_stranger(r, from, m->from);
     }
+    m->from_node = from;
     struct raft_event ev = {.kind = RAFT_EV_MESSAGE, .message = m};
     (void)replica_step(r, &ev); /* ERR_PROTOCOL: dropped */
 }

@@ -45,6 +45,7 @@ struct read {
 struct snapshot_in {
     uint64_t from, term, index, index_term, stamp_ms;
     struct raft_config config;
+    uint32_t node; /* that sends it */
     uint32_t next; /* piece wanted */
     bool staging;  /* a piece is at the disk */
 };

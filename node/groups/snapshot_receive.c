@@ -39,6 +39,7 @@ static void install(struct replica *r) {
                                          .term = in->index_term,
                                          .config = &in->config,
                                          .from = in->from,
+                                         .from_node = in->node,
                                          .leader_term = in->term}};
     (void)replica_step(r, &ev);
     free(r->in);
@@ -68,7 +69,7 @@ static void stage_done(struct disk_op *op, int status) {
     free(s);
 }
 
-static bool accept_piece(struct replica *r, const struct snapshot_piece *p) {
+static bool accept_piece(struct replica *r, uint32_t node, const struct snapshot_piece *p) {
     if (r->installing || (r->in && r->in->staging)) {
         return false;
     }
@@ -79,6 +80,7 @@ static bool accept_piece(struct replica *r, const struct snapshot_piece *p) {
             return false;
         }
         r->in->from = p->from;
+        r->in->node = node;
         r->in->term = p->term;
         r->in->index = p->index;
         r->in->index_term = p->index_term;
@@ -96,7 +98,7 @@ void snapshot_receive(struct groups *g, struct peers_call *call, const struct sn
         peers_reply(call, ERR_MOVED, NULL, 0);
         return;
     }
-    struct stage_op *s = accept_piece(r, piece) ? calloc(1, sizeof(*s) + piece->size) : NULL;
+    struct stage_op *s = accept_piece(r, call->from, piece) ? calloc(1, sizeof(*s) + piece->size) : NULL;
     if (!s) {
         peers_reply(call, ERR_BUSY, NULL, 0);
         return;
