@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <sodium.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -133,7 +132,7 @@ int datadir_load_identity(struct datadir *d, struct identity *out) {
             datadir_fail(d, error, "%s/" IDENTITY_NAME " is not a key file of this program: bring back the right one",
                          d->path);
     }
-    sodium_memzero(text, sizeof text);
+    explicit_bzero(text, sizeof text);
     close(fd);
     return error;
 }
@@ -155,7 +154,7 @@ int datadir_create_identity(struct datadir *d, uint8_t seed[IDENTITY_SEED_SIZE],
     char text[IDENTITY_FILE_MAX];
     CHECK(d->fd >= 0 && !datadir_has(d, IDENTITY_NAME));
     int error = identity_from_seed(seed, out);
-    sodium_memzero(seed, IDENTITY_SEED_SIZE);
+    explicit_bzero(seed, IDENTITY_SEED_SIZE);
     if (error != 0)
         return datadir_fail(d, error, "cannot make an identity: try again");
     size_t size = identity_encode(out, text);
@@ -163,6 +162,6 @@ int datadir_create_identity(struct datadir *d, uint8_t seed[IDENTITY_SEED_SIZE],
         error = datadir_fail(d, ERR_IO, "%s/" IDENTITY_NAME ": %s", d->path, strerror(errno));
         identity_release(out);
     }
-    sodium_memzero(text, sizeof text);
+    explicit_bzero(text, sizeof text);
     return error;
 }

@@ -95,7 +95,7 @@ int local_send(struct local *l, const struct client_message *m) {
     if (l->out.error != 0)
         return local_fail(l, l->out.error, "the request: %s", err_text(l->out.error));
     for (size_t at = 0; at < l->out.size;) {
-        short events;
+        short events = 0;
         int error = local_wait(l, POLLIN | POLLOUT, &events);
         if (error != 0)
             return error;
@@ -115,7 +115,7 @@ static int local_read(struct local *l, size_t size) {
     if (buf_extend(&l->in, size) == NULL)
         return local_fail(l, l->in.error, "the answer: %s", err_text(l->in.error));
     while (at < l->in.size) {
-        short events;
+        short events = 0;
         int error = local_wait(l, POLLIN, &events);
         if (error != 0)
             return error;

@@ -35,9 +35,8 @@ static int read_listen(struct cli_args *args, struct node_options *o) {
 
 static int read_advertise(struct cli_args *args, struct node_options *o) {
     struct net_addr addr;
-    uint64_t port;
-    if (strlen(optarg) < sizeof o->advertise && net_addr_parse(optarg, &addr) == 0 &&
-        parse_count(addr.port, 1, UINT16_MAX, &port) == 0 && !addr_is_wildcard(&addr)) {
+    if (strlen(optarg) < sizeof o->advertise && net_addr_parse(optarg, &addr) == 0 && addr.port_number != 0 &&
+        !addr_is_wildcard(&addr)) {
         memcpy(o->advertise, optarg, strlen(optarg) + 1);
         return CLI_END;
     }
@@ -144,7 +143,7 @@ static int complete_advertise(struct cli_args *args, struct node_options *o) {
     CHECK(net_addr_parse(o->listen, &addr) == 0);
     if (o->advertise[0] != '\0' || !addr_is_wildcard(&addr))
         return CLI_END;
-    if (strcmp(addr.port, "0") != 0 && advertise_guess(&addr, o->advertise, sizeof o->advertise) == 0)
+    if (addr.port_number != 0 && advertise_guess(&addr, o->advertise, sizeof o->advertise) == 0)
         return CLI_END;
     args->exit = cli_usage_error(args->command, "node: cannot tell at which address other nodes reach this one: give "
                                                 "--advertise HOST:PORT");

@@ -46,8 +46,10 @@ static int port_parse(const char *text, struct net_addr *out) {
     size_t size = strlen(text);
     if (size == 0 || size >= sizeof out->port || strspn(text, "0123456789") != size)
         return ERR_INVALID;
-    if (strtoul(text, NULL, 10) > PORT_MAX)
+    unsigned long number = strtoul(text, NULL, 10);
+    if (number > PORT_MAX)
         return ERR_INVALID;
+    out->port_number = (uint16_t)number;
     memcpy(out->port, text, size + 1);
     return 0;
 }
@@ -62,7 +64,7 @@ static int host_parse(const char *text, size_t size, struct net_addr *out) {
         return ERR_INVALID;
     memcpy(out->host, text, size);
     out->host[size] = '\0';
-    int port = atoi(out->port);
+    int port = out->port_number;
     out->numeric = true;
     if (bracketed)
         return uv_ip6_addr(out->host, port, &out->in6) == 0 ? 0 : ERR_INVALID;

@@ -6,6 +6,7 @@
 #include <netinet/in.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/socket.h>
 
 #define NET_HOST_SIZE 254 /* RFC 1035 §2.3.4: 253 characters as text */
@@ -14,7 +15,8 @@
 struct net_addr {
     char host[NET_HOST_SIZE]; /* without brackets */
     char port[6];             /* decimal, as getaddrinfo wants it */
-    bool numeric;             /* sa below is set: nothing to resolve */
+    uint16_t port_number;
+    bool numeric; /* sa below is set: nothing to resolve */
     union {
         struct sockaddr sa;
         struct sockaddr_in in;

@@ -115,7 +115,7 @@ int net_connect(struct net *n, const char *addr, struct net_conn **ret_conn) {
     CHECK(n->magic == NET_MAGIC && !n->shut);
     CHECK(n->events.closed != NULL);
     struct net_addr parsed;
-    if (net_addr_parse(addr, &parsed) != 0 || atoi(parsed.port) == 0)
+    if (net_addr_parse(addr, &parsed) != 0 || parsed.port_number == 0)
         return ERR_INVALID;
     if (n->conn_count >= NET_CONNS_MAX)
         return ERR_BUSY;

@@ -454,7 +454,7 @@ static void a_peer_that_resets_is_closed_with_an_error(void **state) {
     listen_peer(f, STAY_QUIET);
     int fd = socket(AF_INET, SOCK_STREAM, 0);
     struct sockaddr_in sa = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    sa.sin_port = htons((uint16_t)atoi(strrchr(f->addr, ':') + 1));
+    sa.sin_port = htons((uint16_t)strtoul(strrchr(f->addr, ':') + 1, NULL, 10));
     assert_int_equal(connect(fd, (struct sockaddr *)&sa, sizeof sa), 0);
     RUN(f, f->count == 1);
     struct linger reset = {.l_onoff = 1, .l_linger = 0};
