@@ -1,9 +1,10 @@
 /* The member table: who belongs to the swarm. It is changed only by committed entries of the root group; every node
  * keeps a copy, brought up to date by deltas. Its number is the epoch.
  *
- *   joining ──▶ up ──▶ draining ──▶ gone (final: the id is never admitted again)
- *               ▲ ▼
- *               out  (dead for longer than the grace period; may come back)
+ *   joining ──▶ up ──▶ draining ──▶ gone   (final: the id is never admitted again)
+ *      │        ▲ ▼                  ▲ ▲
+ *      │        out ─────────────────┘ │   out: dead for longer than the grace period; may come back, or is removed
+ *      └───────────────────────────────┘   an admission that was given up
  */
 #ifndef SHOAL_MEMBERS_H
 #define SHOAL_MEMBERS_H
@@ -39,15 +40,20 @@ const struct member *members_at(const struct members *m, size_t i);
 const struct member *members_find(const struct members *m, uint32_t node);           /* NULL when unknown */
 const struct member *members_find_id(const struct members *m, const uint8_t id[32]); /* any state */
 const struct member *members_find_dh(const struct members *m, const uint8_t dh[32]); /* any state */
-/* Adds or replaces one row and sets the epoch (must be > the current one, unless the table is being rebuilt from
- * rows with equal epochs: >= is accepted). ERR_INVALID on a forbidden transition, a reused key, absurd fields,
- * ERR_STALE on an older epoch, ERR_TOO_LARGE past MEMBERS_MAX. Untouched on failure. */
+/* Adds or replaces one row and sets the epoch. A delta since epoch E is every row with changed > E; its rows are
+ * applied in any order, all with the sender's epoch, so an epoch equal to the current one is accepted. A delta skips
+ * states in between: a row may go to any state that allowed steps lead to. Pointers to rows stay valid until
+ * members_free; what they show changes.
+ * ERR_INVALID: absurd fields, changed > epoch, another id or dh for a known node, an id or dh that another row holds
+ * (also a gone one), an unreachable state. ERR_STALE: an older epoch, or a row changed earlier than the one held.
+ * ERR_TOO_LARGE: past MEMBERS_MAX. Nothing is changed on failure. A row equal to the one held is always accepted. */
 int members_apply(struct members *m, const struct member *row, uint64_t epoch);
+/* One step of the diagram above, or staying (another field changes). Whoever proposes a change asks this. */
 bool member_transition_allowed(enum member_state from, enum member_state to);
 bool member_serves(const struct member *row); /* placed on: UP only */
 const char *member_state_name(enum member_state s);
-/* Field checks of a row that comes from outside: terminated printable texts, state in range, node != 0. 0/ERR_INVALID
- */
+/* Field checks of a row that comes from outside: terminated printable texts (no space in the address), state in
+ * range, node != 0, keys not all zero. 0 or ERR_INVALID. */
 int member_check(const struct member *row);
 
 #endif
