@@ -1,7 +1,8 @@
 /* Placement: the pure function member table -> for each arc, the ordered list of nodes that should serve it.
- * Consistent hashing (Karger et al. 1997) with tokens in proportion to capacity, distinct zones first, and bounded
- * loads (Mirrokni et al. 2018, c = 1.05). Deterministic: every node computes the same table from the same rows,
- * in integer arithmetic only. */
+ * Consistent hashing (Karger et al. 1997) in its rendezvous form (Thaler, Ravishankar 1998): each node offers itself to
+ * arcs in proportion to its capacity, an arc takes the offers nearest to its first position, from separate zones while
+ * there are enough, and loads are bounded (Mirrokni et al. 2018, c = 1.05). Deterministic: every node computes the same
+ * table from the same rows, in integer arithmetic only. README.md explains the rule and what it promises. */
 #ifndef SHOAL_PLACEMENT_H
 #define SHOAL_PLACEMENT_H
 
