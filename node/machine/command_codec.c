@@ -168,6 +168,8 @@ static void get_join(struct cbor_reader *r, struct chunk_ref *space, struct comm
     cbor_get_fixed(r, out->u.join.handshake, sizeof(out->u.join.handshake));
     fields_get_digest(r, &out->u.join.proof);
     fields_get_last_member(r, &out->u.join.row);
+    const struct member *row = &out->u.join.row;
+    fields_require(r, row->node == 0 && row->state == MEMBER_JOINING && row->changed == 0);
 }
 
 static void get_member(struct cbor_reader *r, struct chunk_ref *space, struct command *out) {

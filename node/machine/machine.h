@@ -55,6 +55,8 @@ int machine_apply(struct txn *t, const struct machine_arc *arc, uint64_t stamp_m
 int machine_query(struct txn *t, const struct machine_arc *arc, const uint8_t *query, size_t size, struct buf *out);
 /* Reads the [status, row?] of QUERY_NAME: the status, and the row when 0. */
 int machine_name_answer(const uint8_t *bytes, size_t size, struct chunk_ref *space, struct name_row *out);
+/* Reads the [status] of QUERY_REF and QUERY_USED: that status, or ERR_PROTOCOL. */
+int machine_status_answer(const uint8_t *bytes, size_t size);
 
 /* ---- snapshots: the arc's ranges as pieces --------------------------------------------------------------------- */
 

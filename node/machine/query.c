@@ -5,6 +5,7 @@
 #include "machine_page.h"
 #include "ring.h"
 
+#define STATUS_ANSWER_FIELDS 1
 #define NAME_ANSWER_FIELDS 2 /* status, row */
 
 struct asking {
@@ -17,7 +18,7 @@ struct asking {
 /* ---- one row ---- */
 
 static int answer_status(const struct asking *a, int status) {
-    cbor_put_array(a->out, 1);
+    cbor_put_array(a->out, STATUS_ANSWER_FIELDS);
     cbor_put_int(a->out, status);
     return a->out->error;
 }
@@ -44,7 +45,7 @@ int machine_name_answer(const uint8_t *bytes, size_t size, struct chunk_ref *spa
     cbor_reader_init(&r, bytes, size);
     uint64_t fields = cbor_get_array(&r, NAME_ANSWER_FIELDS);
     int status = fields_get_status(&r);
-    fields_require(&r, fields == (status == 0 ? NAME_ANSWER_FIELDS : 1));
+    fields_require(&r, fields == (status == 0 ? NAME_ANSWER_FIELDS : STATUS_ANSWER_FIELDS));
     if (r.error) {
         return r.error;
     }
@@ -53,6 +54,15 @@ int machine_name_answer(const uint8_t *bytes, size_t size, struct chunk_ref *spa
         return rc == 0 ? status : rc;
     }
     return name_row_decode(bytes + r.offset, size - r.offset, space, out);
+}
+
+int machine_status_answer(const uint8_t *bytes, size_t size) {
+    struct cbor_reader r;
+    cbor_reader_init(&r, bytes, size);
+    cbor_expect_array(&r, STATUS_ANSWER_FIELDS);
+    int status = fields_get_status(&r);
+    int rc = cbor_finish(&r);
+    return rc == 0 ? status : rc;
 }
 
 static int query_ref(const struct asking *a) {
