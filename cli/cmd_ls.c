@@ -46,12 +46,21 @@ static void ls_print(struct ls *ls, const struct client_entry *e) {
     ls->any = true;
 }
 
+/* Within a bucket names are ordered by key; keys of bucket default are written with it only when they hold a slash. */
+static struct client_text ls_key(struct client_text name) {
+    static const char bucket[] = "default/";
+    size_t size = sizeof bucket - 1;
+    if (name.size > size && memcmp(name.bytes, bucket, size) == 0)
+        return (struct client_text){.bytes = name.bytes + size, .size = name.size - size};
+    return name;
+}
+
 /* Names come in order; one that does not would let a broken node keep us here for ever. */
 static bool ls_advances(const struct ls *ls, const struct client_text *name) {
-    const struct client_text *after = &ls->request.u.ls.after;
-    size_t common = name->size < after->size ? name->size : after->size;
-    int order = memcmp(name->bytes, after->bytes, common);
-    return name->size <= sizeof ls->last && (order > 0 || (order == 0 && name->size > after->size));
+    struct client_text after = ls_key(ls->request.u.ls.after), key = ls_key(*name);
+    size_t common = key.size < after.size ? key.size : after.size;
+    int order = common > 0 ? memcmp(key.bytes, after.bytes, common) : 0;
+    return name->size <= sizeof ls->last && (order > 0 || (order == 0 && key.size > after.size));
 }
 
 /* One page; 0, *ret_more tells whether there is another. */

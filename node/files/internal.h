@@ -49,8 +49,6 @@ struct files {
 int files_name(const char *bytes, size_t size, struct name *out, struct files_result *result, const char *verb);
 void files_fail(struct files_result *result, int status, const char *verb, const char *name, size_t name_size,
                 const char *remedy);
-/* The status of an answer that is nothing but [status]. */
-int files_answer_status(const uint8_t *bytes, size_t size);
 /* What to tell a person about a status that has no better sentence where it occurred. */
 const char *files_remedy(int status);
 

@@ -113,7 +113,7 @@ static void looked(void *ctx, int status, const struct raft_config *config, cons
         arrival_write(a);
         return;
     }
-    int rc = status ? status : files_answer_status(result, size);
+    int rc = status ? status : machine_status_answer(result, size);
     if (rc == 0) {
         a->state = ARRIVAL_BARRIER;
         a->looking = true;

@@ -2,7 +2,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "codec.h"
 #include "internal.h"
 
 #define SHOWN_NAME_MAX 200
@@ -47,13 +46,4 @@ int files_name(const char *bytes, size_t size, struct name *out, struct files_re
                    "not a name: use key or bucket/key, UTF-8 without control characters, bucket in [a-z0-9.-]");
     }
     return rc;
-}
-
-int files_answer_status(const uint8_t *bytes, size_t size) {
-    struct cbor_reader r;
-    cbor_reader_init(&r, bytes, size);
-    cbor_expect_array(&r, 1);
-    int64_t status = cbor_get_int(&r);
-    int rc = cbor_finish(&r);
-    return rc ? rc : err_known((int)status) ? (int)status : ERR_PROTOCOL;
 }
