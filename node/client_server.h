@@ -1,4 +1,11 @@
-/* Serves local programs: the client protocol (wire/client.h) over LOCAL connections of the net port. */
+/* Serves local programs: the client protocol (wire/client.h) over LOCAL connections of the net port.
+ *
+ * One request at a time per connection. A program that sends a frame while its request is being answered, or the next
+ * request without taking the answers to earlier ones, breaks the protocol and is cut off, as for any frame that is
+ * malformed or out of place. The one frame that may cross an answer is what is left of a put that failed early: DATA
+ * and END are thrown away, then the connection is ready for the next request.
+ *
+ * An idle connection costs a struct and nothing else: no timer, no buffer. */
 #ifndef SHOAL_CLIENT_SERVER_H
 #define SHOAL_CLIENT_SERVER_H
 
@@ -6,8 +13,9 @@
 #include "files.h"
 #include "net.h"
 
-#define CLIENT_SERVER_CONNS_MAX 1024
-#define CLIENT_MEMBERS_MAX MEMBERS_MAX
+#define CLIENT_SERVER_CONNS_MAX 1024                /* further ones are closed at once */
+#define CLIENT_SERVER_UNSENT_MAX (4u * 1024 * 1024) /* bytes of answers waiting for one program before we pause */
+#define CLIENT_MEMBERS_MAX 7168                     /* rows of a STATUS_REPLY: what fits a frame for sure */
 
 struct client_server;
 
@@ -25,8 +33,11 @@ struct client_server_params {
     void *ctx;
 };
 
-int client_server_new(const struct client_server_params *params, struct client_server **ret_server);
-void client_server_free(struct client_server *s); /* touches no port */
+int client_server_new(const struct client_server_params *params, struct client_server **ret_server); /* ERR_NOMEM */
+/* Touches no port. Operations under way are forgotten: what they call back must not come any more. NULL is fine. */
+void client_server_free(struct client_server *s);
+/* Events of LOCAL connections. The user of such a connection (net_user) belongs to this module from `accepted` to
+ * `closed`; it is NULL for one that was refused, and then none of these is to be called. */
 void client_server_accepted(struct client_server *s, struct net_conn *c);
 void client_server_received(struct client_server *s, struct net_conn *c, const uint8_t *bytes, size_t size);
 void client_server_drained(struct client_server *s, struct net_conn *c);
