@@ -88,13 +88,7 @@ static void on_started(void *ctx, int status) {
         node_fail(n, status, "cannot load the groups: %s", err_text(status));
         return;
     }
-    struct client_server_params cp = {.net = n->params.net,
-                                      .timers = &n->timers,
-                                      .clock = n->params.clock,
-                                      .files = n->files,
-                                      .status = node_status,
-                                      .invite = admit_invite,
-                                      .ctx = n};
+    struct client_server_params cp = {.files = n->files, .status = node_status, .invite = admit_invite, .ctx = n};
     int rc = client_server_new(&cp, &n->clients);
     if (rc) {
         node_fail(n, rc, "cannot serve local programs: %s", err_text(rc));

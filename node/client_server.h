@@ -22,9 +22,6 @@ struct client_server;
 typedef void client_invited_cb(void *ctx, int status, const char *ticket);
 
 struct client_server_params {
-    struct net *net;
-    struct timers *timers;
-    struct clock *clock;
     struct files *files;
     /* Fills a STATUS_REPLY and up to `max` member rows; status 0, or why it cannot. */
     int (*status)(void *ctx, struct client_message *out, struct client_member *rows, uint32_t max);

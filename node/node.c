@@ -45,13 +45,17 @@ void node_fail(struct node *n, int status, const char *format, ...) {
 
 static void on_wake(void *ctx) {
     struct node *n = ctx;
-    timers_run(&n->timers, clock_now_ms(n->params.clock));
-    clock_wake_at(n->params.clock, timers_next(&n->timers));
+    if (n->state != NODE_STOPPED) {
+        timers_run(&n->timers, clock_now_ms(n->params.clock));
+        clock_wake_at(n->params.clock, timers_next(&n->timers));
+    }
 }
 
 static void on_arm(void *ctx, uint64_t at_ms) {
     struct node *n = ctx;
-    clock_wake_at(n->params.clock, at_ms);
+    if (n->state != NODE_STOPPED) {
+        clock_wake_at(n->params.clock, at_ms);
+    }
 }
 
 static void on_accepted(void *ctx, struct net_conn *c, enum net_kind kind) {

@@ -42,8 +42,8 @@ struct node_params {
 
 /* Begins; everything else is callbacks. ERR_INVALID and the like for parameters that cannot work. */
 int node_new(const struct node_params *params, struct node **ret_node);
-/* Stops serving: sockets are closed, nothing new is begun. Operations at the disk still complete; free after the disk
- * and the net are closed. */
+/* Stops serving: nothing new is begun and no timer fires any more; the sockets close with the net port. Operations at
+ * the disk still complete; free after the disk and the net are closed. */
 void node_stop(struct node *n);
 /* Frees everything without touching the ports (after a simulated crash the ports are gone). */
 void node_free(struct node *n);

@@ -31,17 +31,20 @@ const char *files_remedy(int status) {
 void files_fail(struct files_result *result, int status, const char *verb, const char *name, size_t name_size,
                 const char *remedy) {
     int shown = name_size < SHOWN_NAME_MAX ? (int)name_size : SHOWN_NAME_MAX;
+    while (shown > 0 && (size_t)shown < name_size && ((uint8_t)name[shown] & 0xc0) == 0x80) {
+        shown--; /* not in the middle of a character */
+    }
     *result = (struct files_result){.status = status};
     (void)snprintf(result->message, sizeof(result->message), "%s %.*s%s: %s", verb, shown, name,
                    name_size > SHOWN_NAME_MAX ? "..." : "", remedy ? remedy : files_remedy(status));
 }
 
+/* A name that is refused may not be fit to print. */
 int files_name(const char *bytes, size_t size, struct name *out, struct files_result *result, const char *verb) {
     int rc = name_parse(bytes, size, out);
     if (rc == ERR_TOO_LARGE) {
-        files_fail(result, rc, verb, bytes, size, "the name is too long: at most 63 bytes of bucket and 1024 of key");
+        files_fail(result, rc, verb, "", 0, "the name is too long: at most 63 bytes of bucket and 1024 of key");
     } else if (rc) {
-        /* The name itself may not be fit to print. */
         files_fail(result, rc, verb, "", 0,
                    "not a name: use key or bucket/key, UTF-8 without control characters, bucket in [a-z0-9.-]");
     }
