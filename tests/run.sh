@@ -39,7 +39,7 @@ as_root() {
     elif command -v sudo >/dev/null 2>&1; then
         sudo "$@"
     else
-        fatal "these packages are missing, and there is neither root nor sudo to install them:$missing"
+        fatal "this needs root or sudo, and there is neither: $*"
     fi
 }
 
@@ -77,6 +77,20 @@ install_everything() {
     # shellcheck disable=SC2086 # a list of words
     install_missing $packages
     install_clang_runtime
+}
+
+# A fresh chroot lacks /proc, which the sanitizers read, and the name localhost. What is mounted is taken away again.
+furnish_chroot() {
+    if [ ! -e /etc/hosts ]; then
+        say "== writing /etc/hosts"
+        printf '127.0.0.1 localhost\n::1 localhost\n' | as_root tee /etc/hosts >/dev/null ||
+            fatal "the tests need the name localhost: /etc/hosts is missing"
+    fi
+    if [ ! -r /proc/self/maps ]; then
+        say "== mounting /proc"
+        as_root mount -t proc proc /proc || fatal "the sanitizers need /proc: mount -t proc proc /proc"
+        trap 'as_root umount /proc' EXIT
+    fi
 }
 
 seconds() {
@@ -176,7 +190,7 @@ stage_fuzz() {
 }
 
 main() {
-    mkdir -p "$logs" || fatal "cannot write to build/"
+    { mkdir -p "$logs" && [ -w "$logs" ]; } || fatal "cannot write to $logs"
     for stage; do
         case $stage in
         dev | asan | tsan | fuzz) ;;
@@ -184,6 +198,7 @@ main() {
         esac
     done
     install_everything
+    furnish_chroot
     for stage; do
         "stage_$stage"
     done

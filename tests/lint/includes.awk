@@ -78,6 +78,8 @@ $1 == "file" {
     if (name ~ /\//) {
         # Tests of several kinds share helpers.
         if (folder ~ /^tests\// && name ~ /^\.\.\/[a-z]*\/[^\/]*$/ && ("tests" substr(name, 3)) in exists) next
+        # And a test may compile a folder into itself, to fail its allocations.
+        if (folder == "tests/unit" && name ~ /^\.\.\/\.\.\/.*\.c$/ && substr(name, 7) in exists) next
         print path ":" line ": \"" name "\" has a path in it: include the bare name"
         next
     }
