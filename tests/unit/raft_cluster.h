@@ -512,6 +512,16 @@ static inline void cluster_settle(struct cluster *c) {
     fail_msg("the cluster does not come to rest");
 }
 
+/* Persists and delivers in turns until the condition holds. */
+#define cluster_until(c, condition)            \
+    do {                                       \
+        for (int i_ = 0; !(condition); i_++) { \
+            assert_true(i_ < 100);             \
+            (void)cluster_persist_all(c);      \
+            cluster_deliver((c), 0, 0);        \
+        }                                      \
+    } while (0)
+
 /* ---- life ------------------------------------------------------------------------------------------------------- */
 
 static inline struct raft_start cluster_start_of(struct cluster *c, struct cluster_replica *n) {

@@ -278,10 +278,7 @@ static void change_waits_for_an_entry_of_the_own_term(void **state) { /* trap: c
     cluster_elect(c, 1);
     c->now_ms += CLUSTER_TIMING.election_max_ms;
     cluster_campaign(c, 2);
-    while (cluster_role(c, 2) != RAFT_LEADER) {
-        cluster_persist_all(c);
-        cluster_deliver(c, 0, 0);
-    }
+    cluster_until(c, cluster_role(c, 2) == RAFT_LEADER);
     struct raft_config wider = cluster_voters(3);
     cluster_row(&wider, 4, RAFT_LEARNER);
     assert_false(cluster_status(c, 2).own_term_committed);
@@ -362,10 +359,7 @@ static void leader_that_is_left_out_resigns(void **state) { /* §6, thesis §4.2
     joint.replicas[1].flags |= RAFT_VOTER_OLD;
     joint.replicas[2].flags |= RAFT_VOTER_OLD;
     assert_int_equal(cluster_configure(c, 1, &joint), 0);
-    while (raft_config_joint(raft_config(cluster_at(c, 1)->raft))) {
-        cluster_persist_all(c);
-        cluster_deliver(c, 0, 0);
-    }
+    cluster_until(c, !raft_config_joint(raft_config(cluster_at(c, 1)->raft)));
     assert_int_equal(cluster_role(c, 1), RAFT_LEADER);
     cluster_settle(c);
     assert_int_equal(cluster_role(c, 1), RAFT_FOLLOWER);
@@ -385,10 +379,7 @@ static void leader_left_out_does_not_count_itself(void **state) { /* thesis §4.
     joint.replicas[1].flags |= RAFT_VOTER_OLD;
     joint.replicas[2].flags |= RAFT_VOTER_OLD;
     assert_int_equal(cluster_configure(c, 1, &joint), 0);
-    while (raft_config_joint(raft_config(cluster_at(c, 1)->raft))) {
-        cluster_persist_all(c);
-        cluster_deliver(c, 0, 0);
-    }
+    cluster_until(c, !raft_config_joint(raft_config(cluster_at(c, 1)->raft)));
     cluster_drop(c, 1, 3);
     for (int i = 0; i < 6; i++) {
         cluster_persist_all(c);

@@ -368,7 +368,7 @@ static void heal(struct history *h) {
             if (n->raft) {
                 c->random = draw(h);
                 (void)cluster_tick(c, id);
-                while (n->snapshot_count > 0) {
+                for (int i = 0; i < RAFT_REPLICAS_MAX && n->snapshot_count > 0; i++) {
                     serve_snapshot(h, id);
                 }
             }

@@ -40,10 +40,7 @@ static void read_before_the_no_op_waits_for_it(void **state) {
     cluster_crash(c, 1);
     c->now_ms += CLUSTER_TIMING.election_max_ms;
     cluster_campaign(c, 2);
-    while (cluster_role(c, 2) != RAFT_LEADER) {
-        cluster_persist_all(c);
-        cluster_deliver(c, 0, 0);
-    }
+    cluster_until(c, cluster_role(c, 2) == RAFT_LEADER);
     cluster_forget_trace(c);
     assert_int_equal(cluster_read(c, 2, 9), 0);
     assert_int_equal(cluster_read(c, 2, 10), 0);

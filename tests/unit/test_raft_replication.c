@@ -321,10 +321,7 @@ static void probe_without_answer_is_repeated_bare(void **state) {
     struct cluster *c = cluster_of(3);
     c->now_ms += CLUSTER_TIMING.election_max_ms;
     cluster_campaign(c, 1);
-    while (cluster_role(c, 1) != RAFT_LEADER) {
-        cluster_persist_all(c);
-        cluster_deliver(c, 0, 0);
-    }
+    cluster_until(c, cluster_role(c, 1) == RAFT_LEADER);
     cluster_drop(c, 0, 0);
     cluster_forget_trace(c);
     cluster_wake(c, 1);
