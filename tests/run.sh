@@ -33,13 +33,17 @@ installed() {
     [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]
 }
 
+# need_root WHY: everything that needs root asks here first, and says what for.
+need_root() {
+    [ "$(id -u)" -eq 0 ] || command -v sudo >/dev/null 2>&1 ||
+        fatal "$1, and there is neither root nor sudo to mend it"
+}
+
 as_root() {
     if [ "$(id -u)" -eq 0 ]; then
         "$@"
-    elif command -v sudo >/dev/null 2>&1; then
-        sudo "$@"
     else
-        fatal "this needs root or sudo, and there is neither: $*"
+        sudo "$@"
     fi
 }
 
@@ -53,6 +57,7 @@ install_missing() {
         installed "$package" || missing="$missing $package"
     done
     [ -n "$missing" ] || return 0
+    need_root "these packages are missing:$missing"
     say "== installing$missing"
     # The package lists of a bare system are empty or old; one that can install is not made to update.
     # shellcheck disable=SC2086 # a list of words
@@ -82,11 +87,13 @@ install_everything() {
 # A fresh chroot lacks /proc, which the sanitizers read, and the name localhost. What is mounted is taken away again.
 furnish_chroot() {
     if [ ! -e /etc/hosts ]; then
+        need_root "/etc/hosts is missing (the tests need the name localhost)"
         say "== writing /etc/hosts"
         printf '127.0.0.1 localhost\n::1 localhost\n' | as_root tee /etc/hosts >/dev/null ||
-            fatal "the tests need the name localhost: /etc/hosts is missing"
+            fatal "cannot write /etc/hosts"
     fi
     if [ ! -r /proc/self/maps ]; then
+        need_root "/proc is not mounted"
         say "== mounting /proc"
         as_root mount -t proc proc /proc || fatal "the sanitizers need /proc: mount -t proc proc /proc"
         trap 'as_root umount /proc' EXIT
