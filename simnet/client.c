@@ -77,7 +77,13 @@ void sim_client_close(struct sim_client *c) {
 }
 
 void sim_client_kill_all(struct sim *s) {
-    while (!LIST_EMPTY(&s->clients)) {
-        client_free(LIST_FIRST(&s->clients));
+    struct sim_client *c;
+    while ((c = LIST_FIRST(&s->clients)) != NULL) {
+        bool told = c->conn == NULL;
+        c->conn = NULL;
+        if (!told) {
+            c->events.closed(c->events.ctx, ERR_CLOSED);
+        }
+        client_free(c);
     }
 }

@@ -405,6 +405,7 @@ struct disk *sim_disk_new(struct sim_host *h) {
     struct disk *d = calloc(1, sizeof(*d));
     CHECK(d != NULL);
     d->host = h;
+    h->fail_commit[DISK_META] = h->fail_commit[DISK_CHUNKS] = false;
     STAILQ_INIT(&d->jobs);
     STAILQ_INIT(&d->spare);
     LIST_INIT(&d->views);
@@ -516,6 +517,14 @@ void sim_disk_fail_commit(struct sim_host *h, enum disk_env env) {
     CHECK(env < DISK_ENVS);
     sim_happened(h->sim, SIM_FAULT, h->number, env, "fail", 4);
     h->fail_commit[env] = true;
+}
+
+void sim_disk_repair(struct sim_host *h) {
+    sim_happened(h->sim, SIM_FAULT, h->number, 0, "repair", 6);
+    h->slow_factor = 1;
+    h->hung_until_us = 0;
+    h->full = false;
+    h->fail_commit[DISK_META] = h->fail_commit[DISK_CHUNKS] = false;
 }
 
 void sim_disk_wipe(struct sim_host *h) {

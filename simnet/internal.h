@@ -149,6 +149,7 @@ void sim_stores_close(struct sim_host *h);
 
 /* A client's connection to the LOCAL listener of a host. */
 struct net_conn *sim_net_connect_local(struct net *n, struct sim_host *to);
+/* The end of the world. */
 void sim_client_kill_all(struct sim *s);
 
 #endif

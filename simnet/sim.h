@@ -66,7 +66,7 @@ struct sim_program {
 };
 
 struct sim *sim_new(const struct sim_options *options, const struct sim_program *program);
-/* Crashes every host that is up (so `dead` is called), drops all clients without calling them. */
+/* Closes every client (ERR_CLOSED; no new one may be opened then), and crashes every host that is up. */
 void sim_free(struct sim *s);
 
 uint64_t sim_now_us(const struct sim *s);
@@ -120,8 +120,10 @@ void sim_disk_slow(struct sim_host *h, uint32_t factor);
 void sim_disk_hang(struct sim_host *h, uint64_t until_us);
 /* Says that there is no room, whatever the capacity. */
 void sim_disk_full(struct sim_host *h, bool full);
-/* The next commit of the environment fails. */
+/* The next commit of the environment fails, unless the host is started again before. */
 void sim_disk_fail_commit(struct sim_host *h, enum disk_env env);
+/* None of these faults is left. */
+void sim_disk_repair(struct sim_host *h);
 /* Everything is lost. The host must be down. */
 void sim_disk_wipe(struct sim_host *h);
 

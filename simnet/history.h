@@ -1,0 +1,38 @@
+/* What users asked and heard, name by name, and whether it can be true. */
+#ifndef SHOAL_HISTORY_H
+#define SHOAL_HISTORY_H
+
+#include "linear.h"
+#include "user.h"
+
+#define HISTORY_NAMES_MAX 64
+#define HISTORY_STEPS_MAX 20000000 /* of the checker, for one name */
+
+struct history_name {
+    char text[USER_NAME_SIZE];
+    struct linear_op *ops;
+    size_t count, capacity;
+    uint8_t version[16]; /* seen last; zeros: none */
+};
+
+struct history {
+    struct sim *sim;
+    struct history_name names[HISTORY_NAMES_MAX];
+    uint32_t name_count;
+    uint64_t answered, unanswered;
+};
+
+void history_init(struct history *h, struct sim *s);
+void history_release(struct history *h);
+uint32_t history_add_name(struct history *h, const char *text);
+/* False when the name has had as many operations as the checker takes. */
+bool history_room(const struct history *h, uint32_t name);
+/* A request on a name begins: which of its operations it is. PUT, GET, REMOVE, STAT. */
+size_t history_call(struct history *h, uint32_t name, const struct user_request *request);
+void history_return(struct history *h, uint32_t name, size_t op, const struct user_result *result);
+/* A listing said that this name was there with that version, or (NULL) that it was absent. */
+void history_listed(struct history *h, uint32_t name, uint64_t call_us, const uint8_t *version);
+/* Checks every name. True when all is well; otherwise the first trouble, as one line. */
+bool history_check(const struct history *h, char *message, size_t message_size);
+
+#endif

@@ -1,0 +1,169 @@
+#include "swarm.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "check.h"
+#include "errors.h"
+#include "internal.h"
+
+#define SWARM_EXIT_US (5 * SIM_MS) /* from a fatal error to the end of the process */
+
+static void on_ready(void *ctx, const struct node_ready *ready) {
+    struct swarm_node *n = ctx;
+    CHECK(ready->node != 0);
+    n->ready = true;
+    sim_note(n->swarm->sim, "%u ready as node %u", (unsigned)sim_host_number(n->host), (unsigned)ready->node);
+}
+
+static void on_failed(void *ctx, int status, const char *message) {
+    struct swarm_node *n = ctx;
+    struct swarm *w = n->swarm;
+    sim_note(w->sim, "%u failed: %s: %s", (unsigned)sim_host_number(n->host), err_name(status), message);
+    if (!n->excused && w->failure[0] == '\0') {
+        snprintf(w->failure, sizeof(w->failure), "node %u ended: %s", (unsigned)sim_host_number(n->host), message);
+    }
+    sim_at(w->sim, &n->down, sim_now_us(w->sim) + SWARM_EXIT_US);
+}
+
+static void on_log(void *ctx, const char *line) {
+    struct swarm_node *n = ctx;
+    if (n->swarm->log) {
+        sim_note(n->swarm->sim, "%u log: %s", (unsigned)sim_host_number(n->host), line);
+    }
+}
+
+static void go_down(struct event *e) {
+    struct swarm_node *n = CONTAINER(e, struct swarm_node, down);
+    if (sim_host_up(n->host)) {
+        sim_host_crash(n->host, SIM_CRASH_PROCESS);
+    }
+}
+
+/* Background work that waits for minutes or hours on real nodes comes often enough to be seen in a run. */
+static void tune(struct node_tuning *t) {
+    node_tuning_default(t);
+    t->files.settle_ms = 60 * 1000;
+    t->files.settle_every_ms = 10 * 1000;
+    t->files.sweep_every_ms = 20 * 1000;
+}
+
+static void boot(void *ctx, struct sim_host *h, const struct sim_ports *ports) {
+    struct swarm *w = ctx;
+    struct swarm_node *n = swarm_node(w, sim_host_number(h));
+    CHECK(n->node == NULL);
+    n->ready = false;
+    struct node_params params = {
+        .net = ports->net,
+        .clock = ports->clock,
+        .random = ports->random,
+        .disk = ports->disk,
+        .identity = &n->identity,
+        .listen = sim_host_addr(h),
+        .local = "socket",
+        .zone = "",
+        .capacity = w->capacity,
+        .bits = w->bits,
+        .replicas = w->replicas,
+        .join = n->ticket.addr_count > 0 ? &n->ticket : NULL,
+        .ready = on_ready,
+        .failed = on_failed,
+        .log = on_log,
+        .ctx = n,
+    };
+    tune(&params.tuning);
+    int status = node_new(&params, &n->node);
+    CHECK(status == 0);
+}
+
+static void dead(void *ctx, struct sim_host *h) {
+    struct swarm *w = ctx;
+    struct swarm_node *n = swarm_node(w, sim_host_number(h));
+    sim_cancel(w->sim, &n->down);
+    node_stop(n->node);
+    sim_host_abandon_ops(h);
+    node_free(n->node);
+    n->node = NULL;
+    n->ready = false;
+    n->excused = false;
+}
+
+void swarm_init(struct swarm *w, const struct swarm_options *options) {
+    const struct sim_options so = {.seed = options->seed,
+                                   .hosts = options->nodes,
+                                   .capacity_bytes = options->capacity,
+                                   .trace = options->trace,
+                                   .trace_ctx = options->trace_ctx};
+    const struct sim_program program = {.boot = boot, .dead = dead, .ctx = w};
+    *w = (struct swarm){.count = options->nodes,
+                        .bits = options->bits,
+                        .replicas = options->replicas,
+                        .capacity = options->capacity,
+                        .log = options->trace != NULL};
+    w->sim = sim_new(&so, &program);
+    w->nodes = calloc(w->count, sizeof(*w->nodes));
+    CHECK(w->nodes != NULL);
+    struct prng prng;
+    prng_init(&prng, options->seed, PRNG_SCENARIO, 0);
+    for (uint32_t number = 1; number <= w->count; number++) {
+        struct swarm_node *n = swarm_node(w, number);
+        uint8_t seed[IDENTITY_SEED_SIZE];
+        prng_fill(&prng, seed, sizeof(seed));
+        n->swarm = w;
+        n->host = sim_host(w->sim, number);
+        sim_event_init(&n->down, go_down, 0);
+        CHECK(identity_from_seed(seed, &n->identity) == 0);
+    }
+}
+
+void swarm_release(struct swarm *w) {
+    sim_free(w->sim);
+    for (uint32_t i = 0; i < w->count; i++) {
+        identity_release(&w->nodes[i].identity);
+        ticket_release(&w->nodes[i].ticket);
+    }
+    free(w->nodes);
+    *w = (struct swarm){0};
+}
+
+struct swarm_node *swarm_node(struct swarm *w, uint32_t number) {
+    CHECK(number >= 1 && number <= w->count);
+    return &w->nodes[number - 1];
+}
+
+static void check_leaders(struct swarm *w, uint32_t group) {
+    uint64_t terms[SIM_HOSTS_MAX];
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < w->count; i++) {
+        struct groups_info info;
+        if (!w->nodes[i].ready) {
+            continue;
+        }
+        groups_info(node_groups(w->nodes[i].node), group, &info);
+        if (!info.here || !info.leading) {
+            continue;
+        }
+        for (uint32_t j = 0; j < count; j++) {
+            if (terms[j] == info.term && w->failure[0] == '\0') {
+                snprintf(w->failure, sizeof(w->failure), "two leaders of group %" PRIu32 " in term %" PRIu64, group,
+                         info.term);
+            }
+        }
+        terms[count++] = info.term;
+    }
+}
+
+void swarm_check(struct swarm *w) {
+    uint32_t groups = 0;
+    for (uint32_t i = 0; i < w->count; i++) {
+        if (w->nodes[i].ready) {
+            node_invariant(w->nodes[i].node);
+            groups = groups_count(node_groups(w->nodes[i].node));
+        }
+    }
+    for (uint32_t group = 0; group < groups; group++) {
+        check_leaders(w, group);
+    }
+}

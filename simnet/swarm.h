@@ -1,0 +1,47 @@
+/* A swarm of simulated nodes: one node program per host. The first host creates the swarm, the others join with a
+ * ticket asked of it. */
+#ifndef SHOAL_SWARM_H
+#define SHOAL_SWARM_H
+
+#include "node.h"
+#include "sim.h"
+
+#define SWARM_MESSAGE_SIZE 256
+
+struct swarm_node {
+    struct swarm *swarm;
+    struct sim_host *host;
+    struct node *node; /* NULL while the host is down */
+    struct identity identity;
+    struct ticket ticket; /* addr_count 0: none */
+    struct event down;    /* the process ends after a fatal error */
+    bool ready;           /* since its start */
+    bool excused;         /* a fault was made that may end it */
+};
+
+struct swarm {
+    struct sim *sim;
+    struct swarm_node *nodes; /* index number - 1 */
+    uint32_t count;
+    unsigned bits, replicas;
+    uint64_t capacity;
+    char failure[SWARM_MESSAGE_SIZE]; /* a node ended by itself without an excuse; "" otherwise */
+    bool log;                         /* put the nodes' logs into the trace */
+};
+
+struct swarm_options {
+    uint64_t seed;
+    uint32_t nodes;
+    unsigned bits, replicas;
+    uint64_t capacity;
+    void (*trace)(void *ctx, uint64_t now_us, const char *line);
+    void *trace_ctx;
+};
+
+void swarm_init(struct swarm *w, const struct swarm_options *options);
+void swarm_release(struct swarm *w);
+struct swarm_node *swarm_node(struct swarm *w, uint32_t number); /* 1..count */
+/* Every node's own checks, and: at most one leader of a group in a term. "" or what is wrong, in w->failure. */
+void swarm_check(struct swarm *w);
+
+#endif

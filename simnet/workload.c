@@ -1,0 +1,232 @@
+#include "workload.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "check.h"
+#include "errors.h"
+#include "internal.h"
+
+#define KIB 1024u
+#define TIMEOUT_US (45 * SIM_SECOND) /* longer than the node's own patience */
+
+/* ---- what to ask ------------------------------------------------------------------------------------------------- */
+
+static uint64_t draw_size(struct prng *p) {
+    static const struct {
+        uint32_t upto; /* of a thousand */
+        uint64_t low, high;
+    } sizes[] = {
+        {30, 0, 0},
+        {60, 1, 7},
+        {500, 8, 200},
+        {800, 200, 4 * KIB},
+        {940, 4 * KIB, 32 * KIB + 1},
+        {992, 32 * KIB + 1, 256 * KIB},
+        {1000, 1000 * KIB, 3000 * KIB},
+    };
+    uint64_t at = prng_below(p, 1000);
+    size_t i = 0;
+    while (at >= sizes[i].upto) {
+        i++;
+    }
+    return prng_range(p, sizes[i].low, sizes[i].high);
+}
+
+static void draw_condition(struct workload *l, struct user_request *q, uint32_t name, bool may_be_absent) {
+    static const uint8_t none[16] = {0};
+    uint64_t at = prng_below(&l->prng, 10);
+    q->condition = CLIENT_ANY;
+    if (at < 2 && may_be_absent) {
+        q->condition = CLIENT_ABSENT;
+    } else if (at < 5 && memcmp(l->history->names[name].version, none, sizeof(none)) != 0) {
+        q->condition = CLIENT_MATCH;
+        memcpy(q->match, l->history->names[name].version, sizeof(q->match));
+    }
+}
+
+static void draw_list(struct workload *l, struct user_request *q, uint32_t name) {
+    const char *text = l->history->names[name].text;
+    const char *slash = strchr(text, '/');
+    int size = slash == NULL ? 0 : (int)(slash - text) + 1;
+    snprintf(q->name, sizeof(q->name), "%.*s", size, text);
+    if (prng_chance(&l->prng, 300000)) {
+        snprintf(q->after, sizeof(q->after), "%s", text);
+    }
+    q->limit = (uint32_t)prng_range(&l->prng, 1, USER_LIST_MAX);
+}
+
+static void draw_request(struct worker *w) {
+    struct workload *l = w->load;
+    struct user_request *q = &w->request;
+    uint64_t at = prng_below(&l->prng, 100);
+    *q = (struct user_request){.timeout_us = TIMEOUT_US};
+    w->name = (uint32_t)prng_below(&l->prng, l->history->name_count);
+    snprintf(q->name, sizeof(q->name), "%s", l->history->names[w->name].text);
+    if (at < 42) {
+        q->kind = USER_PUT;
+        q->content = prng_mix(l->next_content++);
+        q->size = draw_size(&l->prng);
+        draw_condition(l, q, w->name, true);
+        l->bytes_put += q->size;
+    } else if (at < 76) {
+        q->kind = USER_GET;
+    } else if (at < 86) {
+        q->kind = USER_REMOVE;
+        draw_condition(l, q, w->name, false);
+    } else if (at < 93) {
+        q->kind = USER_STAT;
+    } else {
+        q->kind = USER_LIST;
+        draw_list(l, q, w->name);
+    }
+}
+
+/* ---- what is heard ----------------------------------------------------------------------------------------------- */
+
+/* What no fault of the plan explains. */
+static bool inexcusable(const struct user_result *r) {
+    return r->broken || r->status == ERR_INVALID || r->status == ERR_PROTOCOL || r->status == ERR_CORRUPT ||
+           r->status == ERR_TOO_LARGE || r->status == ERR_AUTH || r->status == ERR_REFUSED;
+}
+
+static void note_failure(struct workload *l, const struct user_request *q, const struct user_result *r) {
+    if (l->failure[0] == '\0') {
+        snprintf(l->failure, sizeof(l->failure), "request %d on %.60s was answered %s: %.100s", (int)q->kind, q->name,
+                 err_name(r->status), r->message);
+    }
+}
+
+/* Which names of the listed bucket the page speaks about: those after `after`, up to its last one when more follow. */
+static bool page_covers(const struct user_request *q, const struct user_result *r, const char *name) {
+    const char *slash = strchr(name, '/');
+    size_t prefix = strlen(q->name);
+    if (prefix == 0 ? slash != NULL : strncmp(name, q->name, prefix) != 0) {
+        return false;
+    }
+    if (strcmp(name, q->after) <= 0) {
+        return false;
+    }
+    return !r->more || (r->entry_count > 0 && strcmp(name, r->entries[r->entry_count - 1].name) <= 0);
+}
+
+static void take_listing(struct worker *w, const struct user_result *r) {
+    struct history *h = w->load->history;
+    for (uint32_t i = 1; i < r->entry_count; i++) {
+        if (strcmp(r->entries[i - 1].name, r->entries[i].name) >= 0) {
+            snprintf(w->load->failure, sizeof(w->load->failure), "a listing is out of order at %.60s",
+                     r->entries[i].name);
+        }
+    }
+    for (uint32_t name = 0; name < h->name_count; name++) {
+        const uint8_t *version = NULL;
+        if (!page_covers(&w->request, r, h->names[name].text)) {
+            continue;
+        }
+        for (uint32_t i = 0; i < r->entry_count; i++) {
+            if (strcmp(r->entries[i].name, h->names[name].text) == 0) {
+                version = r->entries[i].version;
+            }
+        }
+        history_listed(h, name, w->call_us, version);
+    }
+}
+
+static void think(struct worker *w) {
+    struct workload *l = w->load;
+    struct sim *s = l->swarm->sim;
+    w->busy = false;
+    if (!l->stopping) {
+        sim_at(s, &w->think, sim_now_us(s) + 1 + prng_exponential(&l->prng, l->think_us));
+    }
+}
+
+static void on_done(void *ctx, const struct user_result *result) {
+    struct worker *w = ctx;
+    struct workload *l = w->load;
+    sim_note(l->swarm->sim, "user %u: %d %s -> %s", (unsigned)(w - l->workers), (int)w->request.kind, w->request.name,
+             err_name(result->status));
+    if (inexcusable(result)) {
+        note_failure(l, &w->request, result);
+    }
+    if (w->request.kind != USER_LIST) {
+        history_return(l->history, w->name, w->op, result);
+    } else if (result->status == 0) {
+        take_listing(w, result);
+    }
+    think(w);
+}
+
+static void on_think(struct event *e) {
+    struct worker *w = CONTAINER(e, struct worker, think);
+    struct workload *l = w->load;
+    struct sim *s = l->swarm->sim;
+    uint32_t host = 1 + (uint32_t)prng_below(&l->prng, l->swarm->count);
+    draw_request(w);
+    if (!history_room(l->history, w->name)) {
+        think(w);
+        return;
+    }
+    w->busy = true;
+    w->call_us = sim_now_us(s);
+    l->calls++;
+    sim_note(s, "user %u: %d %s at %u size %" PRIu64 " condition %d", (unsigned)(w - l->workers), (int)w->request.kind,
+             w->request.name, (unsigned)host, w->request.size, (int)w->request.condition);
+    if (w->request.kind != USER_LIST) {
+        w->op = history_call(l->history, w->name, &w->request);
+    }
+    user_call(sim_host(s, host), &w->request, on_done, w);
+}
+
+/* ---- life ---------------------------------------------------------------------------------------------------------
+ */
+
+const char *workload_bucket(size_t i) {
+    static const char *const buckets[WORKLOAD_BUCKETS] = {"", "photos/", "a.b-c/"};
+    CHECK(i < WORKLOAD_BUCKETS);
+    return buckets[i];
+}
+
+void workload_init(struct workload *l, struct swarm *w, struct history *h) {
+    *l = (struct workload){.swarm = w, .history = h};
+    prng_init(&l->prng, sim_seed(w->sim), PRNG_SCENARIO, 2);
+    l->users = (uint32_t)prng_range(&l->prng, 3, 7);
+    l->think_us = prng_range(&l->prng, 300 * SIM_MS, 2000 * SIM_MS);
+    l->next_content = prng_u64(&l->prng);
+    uint32_t names = (uint32_t)prng_range(&l->prng, 4, 24);
+    for (uint32_t i = 0; i < names; i++) {
+        char text[USER_NAME_SIZE];
+        const char *bucket = workload_bucket(prng_below(&l->prng, WORKLOAD_BUCKETS));
+        bool deep = i % 5 == 4 && bucket[0] != '\0'; /* without a bucket, the part before a slash would become one */
+        snprintf(text, sizeof(text), "%sfile %u%s", bucket, (unsigned)i, deep ? "/deep/\xc3\xa9t\xc3\xa9.txt" : "");
+        history_add_name(h, text);
+    }
+    for (uint32_t i = 0; i < l->users; i++) {
+        l->workers[i].load = l;
+        sim_event_init(&l->workers[i].think, on_think, 0);
+    }
+}
+
+void workload_start(struct workload *l) {
+    CHECK(!l->stopping);
+    for (uint32_t i = 0; i < l->users; i++) {
+        think(&l->workers[i]);
+    }
+}
+
+void workload_stop(struct workload *l) {
+    l->stopping = true;
+    for (uint32_t i = 0; i < l->users; i++) {
+        sim_cancel(l->swarm->sim, &l->workers[i].think);
+    }
+}
+
+bool workload_idle(const struct workload *l) {
+    for (uint32_t i = 0; i < l->users; i++) {
+        if (l->workers[i].busy) {
+            return false;
+        }
+    }
+    return true;
+}
