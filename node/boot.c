@@ -103,6 +103,8 @@ static void on_started(void *ctx, int status) {
 }
 
 void boot_start(struct node *n) {
+    placement_free(n->placement); /* of the table that came with the admission */
+    n->placement = NULL;
     int rc = placement_new(n->members, n->swarm.settings.bits, n->swarm.settings.replicas, &n->placement);
     if (rc) {
         node_fail(n, rc, "cannot place the groups: %s", err_text(rc));

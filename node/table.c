@@ -180,6 +180,9 @@ int table_take_root(struct node *n, const uint8_t *answer, size_t size, struct m
     int rc = page_open(answer, size, &page);
     rc = rc ? rc : page_root_settings(&page, &settings, &epoch);
     rc = rc ? rc : members_new(&table);
+    if (rc) {
+        return rc; /* ERR_NOT_FOUND: the root group has no swarm yet */
+    }
     while (!rc) {
         rc = page_member_next(&page, &row);
         rc = rc ? rc : members_apply(table, &row, epoch);
