@@ -169,7 +169,7 @@ int table_take_delta(struct node *n, const uint8_t *bytes, size_t size) {
     return table_adopt(n, table);
 }
 
-/* The table as the root group's own state has it. */
+/* The table as the root group's own state has it; ERR_NOT_FOUND while it has none. */
 int table_take_root(struct node *n, const uint8_t *answer, size_t size, struct members **ret_members) {
     struct page_reader page;
     struct swarm_settings settings;
