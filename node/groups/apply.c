@@ -147,6 +147,7 @@ static void apply_done(struct disk_op *op, int status) {
         replica_reads_ready(r);
         compact(r);
         apply_queue(r);
+        membership_applied(r);
     }
     apply_free(a);
 }

@@ -191,6 +191,10 @@ void groups_query(struct groups *g, uint32_t group, const struct buf *query, uin
     call_begin(g, OP_QUERY, group, query, timeout_ms, cb, ctx);
 }
 
+void calls_ask(struct groups *g, uint32_t group, const struct buf *id, uint64_t timeout_ms, groups_cb *cb, void *ctx) {
+    call_begin(g, OP_REPLICA_ASK, group, id, timeout_ms, cb, ctx);
+}
+
 void calls_release(struct groups *g) {
     while (!TAILQ_EMPTY(&g->calls)) {
         struct call *c = TAILQ_FIRST(&g->calls);

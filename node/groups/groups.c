@@ -31,6 +31,7 @@ int groups_new(const struct groups_params *params, struct groups **ret_groups) {
     g->params = *params;
     g->flush.fire = flush_fire;
     g->reconcile.fire = reconcile_fire;
+    g->orphans.fire = membership_fire;
     TAILQ_INIT(&g->apply);
     TAILQ_INIT(&g->unsettled);
     TAILQ_INIT(&g->announce);
@@ -48,6 +49,7 @@ void groups_stop(struct groups *g) {
     g->stopped = true;
     timer_stop(g->params.timers, &g->flush);
     timer_stop(g->params.timers, &g->reconcile);
+    timer_stop(g->params.timers, &g->orphans);
     for (uint32_t i = 0; g->replicas && i < g->count; i++) {
         if (g->replicas[i]) {
             timer_stop(g->params.timers, &g->replicas[i]->timer);
@@ -178,6 +180,7 @@ static void load_done(struct disk_op *op, int status) {
         g->running = rc == 0;
         if (!rc) {
             campaign_alone(g);
+            timer_start(g->params.timers, &g->orphans, clock_now_ms(g->params.clock) + GROUPS_ORPHAN_MS);
         }
         l->started(l->ctx, rc);
     }
@@ -269,6 +272,7 @@ void groups_request(struct groups *g, struct peers_call *call, enum peer_op op, 
         switch (op) {
         case OP_PROPOSE:
         case OP_QUERY:
+        case OP_REPLICA_ASK:
             rc = group_request_decode(body, size, &req);
             break;
         case OP_SNAPSHOT:
@@ -284,6 +288,8 @@ void groups_request(struct groups *g, struct peers_call *call, enum peer_op op, 
         serve_propose(g, call, &req);
     } else if (op == OP_QUERY) {
         serve_query(g, call, &req);
+    } else if (op == OP_REPLICA_ASK) {
+        serve_replica_ask(g, call, &req);
     } else if (op == OP_SNAPSHOT) {
         snapshot_receive(g, call, &piece);
     } else if (op == OP_REPLICA_CREATE) {

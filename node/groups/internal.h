@@ -23,8 +23,9 @@
 #define GROUPS_SNAPSHOT_MS 15000 /* for one piece */
 #define GROUPS_REMOVED_MAX 4
 #define GROUPS_APPLY_ENTRIES_MAX 512
-#define GROUPS_RETRY_MS 1000 /* between repeats of a message of a move */
-#define GROUPS_SLACK 64      /* entries a follower may be behind and still count as caught up */
+#define GROUPS_RETRY_MS 1000   /* between repeats of a message of a move */
+#define GROUPS_ORPHAN_MS 10000 /* without a leader for this long: does it still belong? */
+#define GROUPS_SLACK 64        /* entries a follower may be behind and still count as caught up */
 
 /* Somebody's command in the log, waiting to be applied. */
 struct pending {
@@ -89,6 +90,8 @@ struct replica {
     TAILQ_HEAD(, read) reads; /* waiting for a read index or for the state */
     struct snapshot_in *in;
     struct move move;
+    uint64_t led_ms;      /* when it last had a leader */
+    bool asking;          /* whether it still belongs */
     uint64_t stranger_ms; /* when a removed replica was last told so */
     TAILQ_ENTRY(replica) apply_link, unsettled_link, announce_link;
 };
@@ -129,6 +132,7 @@ struct groups {
     bool stepping;
     struct timer flush;
     struct timer reconcile;
+    struct timer orphans;
     struct persist_op *persist; /* gathering */
     struct replica_list apply, unsettled, announce;
     struct outgoing *outgoing;
@@ -182,6 +186,7 @@ void serve_read_answer(struct replica *r, const struct raft_read *read);
 void read_free(struct read *rd);
 
 /* calls.c */
+void calls_ask(struct groups *g, uint32_t group, const struct buf *id, uint64_t timeout_ms, groups_cb *cb, void *ctx);
 void calls_release(struct groups *g);
 
 /* snapshot_send.c, snapshot_receive.c */
@@ -194,7 +199,10 @@ void snapshot_receive(struct groups *g, struct peers_call *call, const struct sn
 void serve_replica_create(struct groups *g, struct peers_call *call, const struct replica_request *req);
 void serve_replica_remove(struct groups *g, struct peers_call *call, const struct replica_request *req);
 void serve_replica_chunks(struct groups *g, struct peers_call *call, const struct replica_request *req);
+void serve_replica_ask(struct groups *g, struct peers_call *call, const struct group_request *req);
 void membership_stranger(struct replica *r, uint32_t node, uint64_t id);
+void membership_applied(struct replica *r);
+void membership_fire(struct timer *t);
 
 /* reconcile.c: the leader moves its group toward the placement */
 void reconcile_mark(struct replica *r);

@@ -1,5 +1,7 @@
 /* Replicas come to this node and leave it. A replica is created only by an explicit message, never by a vote request;
  * a removed one leaves a tombstone, so that its id never votes again (I4). */
+#include <stdlib.h>
+
 #include "internal.h"
 
 /* Frees nothing yet: operations at the disk may still refer to it. */
@@ -101,6 +103,89 @@ void serve_replica_chunks(struct groups *g, struct peers_call *call, const struc
     }
 }
 
+/* Proof that a replica was removed: a committed configuration that is newer than its id and does not hold it. */
+static bool proves_removal(const struct raft_config *c, uint64_t id) {
+    return c->count > 0 && id < c->next_id && !raft_config_find(c, id);
+}
+
+/* A replica that applied its own removal knows it first hand. */
+void membership_applied(struct replica *r) {
+    if (!raft_config_joint(&r->applied_config) && proves_removal(&r->applied_config, r->id)) {
+        replica_destroy(r, NULL);
+    }
+}
+
+/* ---- orphans: whoever hears of no leader for long asks whether it still belongs
+ * -------------------------------------- */
+
+struct orphan {
+    struct groups *groups;
+    uint32_t group;
+    uint64_t id;
+};
+
+static void orphan_answer(void *ctx, int status, const struct raft_config *config, const uint8_t *result, size_t size) {
+    struct orphan *o = ctx;
+    struct replica *r = o->groups->replicas[o->group];
+    (void)config;
+    (void)result;
+    (void)size;
+    if (r && r->id == o->id) {
+        r->asking = false;
+        if (status == 0) {
+            replica_destroy(r, NULL);
+        }
+    }
+    free(o);
+}
+
+static void orphan_ask(struct replica *r) {
+    struct orphan *o = calloc(1, sizeof(*o));
+    struct buf id;
+    if (!o) {
+        return;
+    }
+    *o = (struct orphan){.groups = r->groups, .group = r->group, .id = r->id};
+    buf_init(&id, sizeof(r->id));
+    put_u64(buf_extend(&id, sizeof(r->id)), r->id);
+    r->asking = true;
+    calls_ask(r->groups, r->group, &id, GROUPS_ATTEMPT_MS, orphan_answer, o);
+    buf_release(&id);
+}
+
+void membership_fire(struct timer *t) {
+    struct groups *g = (struct groups *)((char *)t - offsetof(struct groups, orphans));
+    uint64_t now = clock_now_ms(g->params.clock);
+    for (uint32_t i = 0; i < g->count; i++) {
+        struct replica *r = g->replicas[i];
+        struct raft_status st;
+        if (!r || r->asking) {
+            continue;
+        }
+        raft_status(r->raft, &st);
+        if (r->leading || st.leader_node) {
+            r->led_ms = now;
+        } else if (now > r->led_ms + GROUPS_ORPHAN_MS) {
+            r->led_ms = now;
+            orphan_ask(r);
+        }
+    }
+    timer_start(g->params.timers, &g->orphans, now + GROUPS_ORPHAN_MS / 4);
+}
+
+/* Answered by any leader: what is committed stays true. */
+void serve_replica_ask(struct groups *g, struct peers_call *call, const struct group_request *req) {
+    struct replica *r = req->group < g->count ? g->replicas[req->group] : NULL;
+    if (req->group >= g->count || req->size != sizeof(uint64_t)) {
+        peers_reply(call, ERR_INVALID, NULL, 0);
+    } else if (!r || !r->leading) {
+        serve_reply_route(g, call, r ? ERR_NOT_LEADER : ERR_MOVED, req->group);
+    } else {
+        bool gone = proves_removal(raft_config_committed(r->raft), get_u64(req->bytes));
+        peers_reply(call, gone ? 0 : ERR_EXISTS, NULL, 0);
+    }
+}
+
 static void told(void *ctx, int status, const uint8_t *body, size_t size) {
     (void)ctx;
     (void)status;
@@ -113,7 +198,7 @@ void membership_stranger(struct replica *r, uint32_t node, uint64_t id) {
     struct groups *g = r->groups;
     const struct raft_config *c = raft_config_committed(r->raft);
     uint64_t now = clock_now_ms(g->params.clock);
-    if (c->count == 0 || id >= c->next_id || raft_config_find(c, id) || raft_config_find(raft_config(r->raft), id) ||
+    if (!proves_removal(c, id) || raft_config_find(raft_config(r->raft), id) ||
         (r->stranger_ms && now < r->stranger_ms + GROUPS_RETRY_MS)) {
         return;
     }

@@ -21,6 +21,7 @@ struct replica *replica_new(struct groups *g, uint32_t group, const struct hard_
     r->group = group;
     r->id = hard->replica;
     r->timer.fire = replica_fire;
+    r->led_ms = clock_now_ms(g->params.clock);
     r->applied = applied->index;
     r->applied_term = applied->term;
     r->stamp_ms = applied->stamp_ms;
