@@ -319,6 +319,10 @@ void node_free(struct node *n) {
     if (!n) {
         return;
     }
+    /* The parts own timers and stop some of them as they go: none may refer to one that is freed already. */
+    while (n->timers.count > 0) {
+        timer_stop(&n->timers, n->timers.heap[0]);
+    }
     client_server_free(n->clients);
     files_free(n->files);
     groups_free(n->groups);
