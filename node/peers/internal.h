@@ -14,7 +14,8 @@
 
 #define LINK_MAGIC 0x50454552u /* "PEER" */
 #define LINK_OUT_MAX (64 * 1024 * 1024)
-#define LOG_LINES_MAX 10 /* about strangers, per LOG_WINDOW_MS */
+#define REPLY_ON_CONTROL_MAX 4096 /* bytes of a bulk answer that may take the control lane */
+#define LOG_LINES_MAX 10          /* about strangers, per LOG_WINDOW_MS */
 #define LOG_WINDOW_MS 10000
 
 enum link_role { LINK_STRANGER, LINK_MEMBER, LINK_GUEST, LINK_JOINING };

@@ -163,6 +163,7 @@ static int accept_member(struct link *l, const struct member *m, enum lane lane)
         link_close(old, NULL); /* it dialled anew: the older session is a leftover */
     }
     peer->in[lane] = l;
+    dial(peer, lane); /* who speaks to us wants answers */
     return 0;
 }
 

@@ -176,15 +176,23 @@ int reply_frame(struct link *l, const uint8_t *frame, size_t size) {
 
 /* ---- theirs ----------------------------------------------------------------------------------------------------- */
 
-static struct link *reply_link(struct peers *p, const struct call *c) {
+static struct link *open_link(struct peer *peer, enum lane lane) {
+    struct link *l = peer->out[lane];
+    return l && l->state == LINK_OPEN ? l : NULL;
+}
+
+/* Members are answered on our own session of the same lane. While the bulk lane is only being dialled, a short answer
+ * may take the control lane: it is no burden there, and losing it would cost the asker its whole timeout. */
+static struct link *reply_link(struct peers *p, const struct call *c, size_t size) {
     struct link *l;
     if (c->pub.from) {
         struct peer *peer = peer_find(p, c->pub.from);
-        l = peer ? peer->out[c->pub.lane] : NULL;
+        l = peer ? open_link(peer, c->pub.lane) : NULL;
         if (peer && !l) {
-            dial(peer, c->pub.lane); /* for the next answer */
+            dial(peer, c->pub.lane);
+            l = size <= REPLY_ON_CONTROL_MAX ? open_link(peer, LANE_CONTROL) : NULL;
         }
-        return l && l->state == LINK_OPEN ? l : NULL;
+        return l;
     }
     TAILQ_FOREACH(l, &p->links, link) {
         if (l->serial == c->serial) {
@@ -207,7 +215,7 @@ void peers_reply(struct peers_call *call, int status, const void *body, size_t s
     struct call *c = (struct call *)call;
     struct peers *p = call->peers;
     bool to_self = call->from && call->from == p->self;
-    struct link *l = to_self ? NULL : reply_link(p, c);
+    struct link *l = to_self ? NULL : reply_link(p, c, size);
     CHECK(err_known(status));
     if (to_self) {
         reply_loop(p, c, status, body, size);
