@@ -99,8 +99,8 @@ static void merge(struct list *l) {
         to_entry(l, &s->head, &entries[count++]);
         rc = advance(s);
     }
-    if (!rc && count == l->limit) {
-        more = more || smallest(l, &more) != NULL;
+    if (!rc && count == l->limit && smallest(l, &more)) {
+        more = true;
     }
     if (rc) {
         files_fail(&l->result, rc, "ls", l->bucket.bucket, l->bucket.bucket_size, NULL);
