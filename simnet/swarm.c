@@ -30,9 +30,7 @@ static void on_failed(void *ctx, int status, const char *message) {
 
 static void on_log(void *ctx, const char *line) {
     struct swarm_node *n = ctx;
-    if (n->swarm->log) {
-        sim_note(n->swarm->sim, "%u log: %s", (unsigned)sim_host_number(n->host), line);
-    }
+    sim_note(n->swarm->sim, "%u log: %s", (unsigned)sim_host_number(n->host), line);
 }
 
 static void go_down(struct event *e) {
@@ -97,11 +95,8 @@ void swarm_init(struct swarm *w, const struct swarm_options *options) {
                                    .trace = options->trace,
                                    .trace_ctx = options->trace_ctx};
     const struct sim_program program = {.boot = boot, .dead = dead, .ctx = w};
-    *w = (struct swarm){.count = options->nodes,
-                        .bits = options->bits,
-                        .replicas = options->replicas,
-                        .capacity = options->capacity,
-                        .log = options->trace != NULL};
+    *w = (struct swarm){
+        .count = options->nodes, .bits = options->bits, .replicas = options->replicas, .capacity = options->capacity};
     w->sim = sim_new(&so, &program);
     w->nodes = calloc(w->count, sizeof(*w->nodes));
     CHECK(w->nodes != NULL);

@@ -26,7 +26,6 @@ struct swarm {
     unsigned bits, replicas;
     uint64_t capacity;
     char failure[SWARM_MESSAGE_SIZE]; /* a node ended by itself without an excuse; "" otherwise */
-    bool log;                         /* put the nodes' logs into the trace */
 };
 
 struct swarm_options {

@@ -113,6 +113,9 @@ static bool page_covers(const struct user_request *q, const struct user_result *
 
 static void take_listing(struct worker *w, const struct user_result *r) {
     struct history *h = w->load->history;
+    sim_note(w->load->swarm->sim, "  %u entries after '%s', from '%s' to '%s', %s", (unsigned)r->entry_count,
+             w->request.after, r->entry_count > 0 ? r->entries[0].name : "",
+             r->entry_count > 0 ? r->entries[r->entry_count - 1].name : "", r->more ? "and more" : "no more");
     for (uint32_t i = 1; i < r->entry_count; i++) {
         if (strcmp(r->entries[i - 1].name, r->entries[i].name) >= 0) {
             snprintf(w->load->failure, sizeof(w->load->failure), "a listing is out of order at %.60s",
