@@ -180,6 +180,9 @@ static int session_opened(void *ctx) {
         return ERR_AUTH;
     }
     if (l->role == LINK_JOINING) {
+        if (memcmp(p->joining.inviter_dh, key, sizeof(p->joining.inviter_dh)) != 0) {
+            return ERR_AUTH; /* before it counts as opened: what the guest is told depends on that */
+        }
         open_as(l, LINK_JOINING, FRAME_MAX);
         return join_opened(l);
     }
