@@ -233,7 +233,7 @@ static int hash_run(struct txn *t, struct disk_op *op) {
 static void hash_done(struct disk_op *op, int status) {
     struct put_chunk *c = (struct put_chunk *)((char *)op - offsetof(struct put_chunk, op));
     struct files_put *p = c->put;
-    CHECK(c->magic == PUT_CHUNK_MAGIC && status == 0 && p);
+    CHECK(c->magic == PUT_CHUNK_MAGIC && p && (status == 0 || c->files->stopped));
     if (p->state == PUT_OVER || c->files->stopped) {
         chunk_over(c);
     } else {

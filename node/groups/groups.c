@@ -179,6 +179,7 @@ static void load_done(struct disk_op *op, int status) {
     if (!g->stopped) {
         g->running = rc == 0;
         if (!rc) {
+            snapshot_clear(g, 0, g->count);
             campaign_alone(g);
             timer_start(g->params.timers, &g->orphans, clock_now_ms(g->params.clock) + GROUPS_ORPHAN_MS);
         }

@@ -46,9 +46,10 @@ struct read {
 struct snapshot_in {
     uint64_t from, term, index, index_term, stamp_ms;
     struct raft_config config;
-    uint32_t node; /* that sends it */
-    uint32_t next; /* piece wanted */
-    bool staging;  /* a piece is at the disk */
+    uint32_t node;     /* that sends it */
+    uint32_t next;     /* piece wanted */
+    bool staging;      /* a piece is at the disk */
+    uint64_t heard_ms; /* last piece */
 };
 
 struct removed_replica {
@@ -193,6 +194,8 @@ void calls_release(struct groups *g);
 void snapshot_send(struct replica *r, uint64_t to);
 void snapshot_send_flush(struct groups *g);
 void snapshot_send_release(struct groups *g);
+void snapshot_clear(struct groups *g, uint32_t first, uint32_t count);
+void snapshot_receive_tick(struct replica *r);
 void snapshot_receive(struct groups *g, struct peers_call *call, const struct snapshot_piece *piece);
 
 /* membership.c: replicas come and go on this node */

@@ -153,12 +153,16 @@ static void orphan_ask(struct replica *r) {
     buf_release(&id);
 }
 
+/* Now and then: who has no leader, and whose snapshot broke off? */
 void membership_fire(struct timer *t) {
     struct groups *g = (struct groups *)((char *)t - offsetof(struct groups, orphans));
     uint64_t now = clock_now_ms(g->params.clock);
     for (uint32_t i = 0; i < g->count; i++) {
         struct replica *r = g->replicas[i];
         struct raft_status st;
+        if (r) {
+            snapshot_receive_tick(r);
+        }
         if (!r || r->asking) {
             continue;
         }

@@ -32,6 +32,51 @@ static int stage_run(struct txn *t, struct disk_op *op) {
     return rc;
 }
 
+/* ---- leftovers ----------------------------------------------------------------------------------------------------
+ */
+
+struct clear_op {
+    struct disk_op op;
+    uint32_t first, count; /* groups */
+};
+
+static int clear_run(struct txn *t, struct disk_op *op) {
+    struct clear_op *c = (struct clear_op *)op;
+    int rc = 0;
+    for (uint32_t i = 0; i < c->count && !rc; i++) {
+        rc = machine_stage_clear(t, c->first + i);
+    }
+    return rc;
+}
+
+static void clear_done(struct disk_op *op, int status) {
+    CHECK(status == 0);
+    free(op);
+}
+
+/* What is staged and will not be installed goes: a transfer that broke off, or one from before a restart. */
+void snapshot_clear(struct groups *g, uint32_t first, uint32_t count) {
+    struct clear_op *c = calloc(1, sizeof(*c));
+    CHECK(c);
+    c->op.run = clear_run;
+    c->op.done = clear_done;
+    c->first = first;
+    c->count = count;
+    disk_write(g->params.disk, DISK_META, &c->op);
+}
+
+void snapshot_receive_tick(struct replica *r) {
+    uint64_t now = clock_now_ms(r->groups->params.clock);
+    if (r->in && !r->in->staging && now > r->in->heard_ms + GROUPS_SNAPSHOT_MS) {
+        free(r->in);
+        r->in = NULL;
+        snapshot_clear(r->groups, r->group, 1);
+    }
+}
+
+/* ---- installing ---------------------------------------------------------------------------------------------------
+ */
+
 static void install(struct replica *r) {
     struct snapshot_in *in = r->in;
     struct raft_event ev = {.kind = RAFT_EV_SNAPSHOT,
@@ -42,6 +87,9 @@ static void install(struct replica *r) {
                                          .from_node = in->node,
                                          .leader_term = in->term}};
     (void)replica_step(r, &ev);
+    if (!r->installing) {
+        snapshot_clear(r->groups, r->group, 1); /* the core had no use for it */
+    }
     free(r->in);
     r->in = NULL;
 }
@@ -116,6 +164,7 @@ void snapshot_receive(struct groups *g, struct peers_call *call, const struct sn
         memcpy(s->bytes, piece->bytes, piece->size);
     }
     r->in->staging = true;
+    r->in->heard_ms = clock_now_ms(g->params.clock);
     r->ops++;
     disk_write(g->params.disk, DISK_META, &s->op);
 }
