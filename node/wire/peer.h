@@ -47,11 +47,11 @@ enum peer_op {
     OP_QUERY,          /* group_request (query) -> the answer's bytes */
     OP_REPLICA_CREATE, /* replica_request -> empty */
     OP_REPLICA_REMOVE, /* replica_request -> empty */
-    OP_REPLICA_ASK,    /* group_request (replica id, 8 bytes): 0 when it was removed for good, ERR_EXISTS when not */
     OP_REPLICA_CHUNKS, /* replica_request: lacks it nothing referenced up to index? -> 0 or ERR_BUSY */
     OP_SNAPSHOT,       /* snapshot_piece (bulk) -> empty */
     OP_CHUNK_PUT,      /* chunk_put (bulk) -> empty */
     OP_CHUNK_GET,      /* chunk_get (bulk) -> stored bytes */
+    OP_REPLICA_ASK,    /* group_request (replica id, 8 bytes): 0 when it was removed for good, ERR_EXISTS when not */
     PEER_OPS
 };
 
