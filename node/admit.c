@@ -10,6 +10,7 @@
 /* ---- a guest wants in ------------------------------------------------------------------------------------------- */
 
 struct admission {
+    TAILQ_ENTRY(admission) link;
     struct node *node;
     struct peers_call *call;
     struct command_result result;
@@ -17,6 +18,7 @@ struct admission {
 
 static void admission_finish(struct admission *a, int status, const struct buf *body) {
     peers_reply(a->call, status, body ? body->bytes : NULL, body ? body->size : 0);
+    TAILQ_REMOVE(&a->node->admissions, a, link);
     free(a);
 }
 
@@ -76,6 +78,7 @@ void admit_serve(struct node *n, struct peers_call *call, const uint8_t *body, s
     }
     a->node = n;
     a->call = call;
+    TAILQ_INSERT_TAIL(&n->admissions, a, link);
     memcpy(c.u.join.ticket, req.ticket, sizeof(c.u.join.ticket));
     memcpy(c.u.join.handshake, call->handshake, sizeof(c.u.join.handshake));
     c.u.join.proof = req.proof;
@@ -89,19 +92,25 @@ void admit_serve(struct node *n, struct peers_call *call, const uint8_t *body, s
 /* ---- invitations ------------------------------------------------------------------------------------------------ */
 
 struct invitation {
+    TAILQ_ENTRY(invitation) link;
     struct node *node;
     struct ticket ticket;
     client_invited_cb *done;
     void *ctx;
 };
 
+static void invitation_free(struct invitation *i) {
+    TAILQ_REMOVE(&i->node->invitations, i, link);
+    ticket_release(&i->ticket);
+    free(i);
+}
+
 static void invitation_finish(struct invitation *i, int status) {
     char text[TICKET_TEXT_MAX];
     int rc = status ? status : ticket_encode(&i->ticket, text, sizeof(text));
     i->done(i->ctx, rc, rc ? "" : text);
-    ticket_release(&i->ticket);
     memset(text, 0, sizeof(text));
-    free(i);
+    invitation_free(i);
 }
 
 static void invitation_answer(void *ctx, int status, const struct raft_config *config, const uint8_t *result,
@@ -119,6 +128,7 @@ void admit_invite(void *node, uint64_t expires_ms, uint32_t uses, client_invited
     struct invitation *i = calloc(1, sizeof(*i));
     CHECK(i);
     i->node = n;
+    TAILQ_INSERT_TAIL(&n->invitations, i, link);
     i->done = done;
     i->ctx = done_ctx;
     memcpy(i->ticket.swarm, n->swarm.settings.swarm, sizeof(i->ticket.swarm));
@@ -137,6 +147,18 @@ void admit_invite(void *node, uint64_t expires_ms, uint32_t uses, client_invited
     command_encode(&c, &b);
     groups_propose(n->groups, GROUPS_ROOT, &b, NODE_ROOT_MS, invitation_answer, i);
     buf_release(&b);
+}
+
+/* What is still under way when the node ends. */
+void admit_release(struct node *n) {
+    while (!TAILQ_EMPTY(&n->admissions)) {
+        struct admission *a = TAILQ_FIRST(&n->admissions);
+        TAILQ_REMOVE(&n->admissions, a, link);
+        free(a);
+    }
+    while (!TAILQ_EMPTY(&n->invitations)) {
+        invitation_free(TAILQ_FIRST(&n->invitations));
+    }
 }
 
 /* ---- status ----------------------------------------------------------------------------------------------------- */

@@ -4,6 +4,8 @@
 
 #include <stddef.h>
 
+#include <bsd/sys/queue.h>
+
 #include "check.h"
 #include "client_server.h"
 #include "codec.h"
@@ -23,8 +25,6 @@ struct swarm_row {
 
 /* NEW ──▶ LOADING ──▶ CREATING or JOINING or nothing ──▶ STARTING ──▶ RUNNING ──▶ STOPPED */
 enum node_state { NODE_NEW, NODE_LOADING, NODE_CREATING, NODE_JOINING, NODE_STARTING, NODE_RUNNING, NODE_STOPPED };
-
-struct invitation;
 
 struct node {
     struct node_params params;
@@ -48,6 +48,8 @@ struct node {
     bool pulling;      /* a delta is being fetched */
     bool root_reading; /* the root's tables are being read */
     bool root_stale;   /* and have changed since */
+    TAILQ_HEAD(, admission) admissions;
+    TAILQ_HEAD(, invitation) invitations;
     bool announcing;
     struct timer announce;
 };
@@ -74,6 +76,7 @@ void root_query(struct node *n, groups_cb *cb, void *ctx);
 
 /* admit.c */
 void admit_serve(struct node *n, struct peers_call *call, const uint8_t *body, size_t size);
+void admit_release(struct node *n);
 void admit_invite(void *node, uint64_t expires_ms, uint32_t uses, client_invited_cb *done, void *done_ctx);
 int node_status(void *node, struct client_message *out, struct client_member *rows, uint32_t max);
 

@@ -295,6 +295,8 @@ int node_new(const struct node_params *params, struct node **ret_node) {
     }
     timers_init(&n->timers, on_arm, n);
     n->announce.fire = table_announce_fire;
+    TAILQ_INIT(&n->admissions);
+    TAILQ_INIT(&n->invitations);
     int rc = copy_params(n, params);
     rc = rc ? rc : make_parts(n);
     if (rc) {
@@ -324,6 +326,7 @@ void node_free(struct node *n) {
         timer_stop(&n->timers, n->timers.heap[0]);
     }
     client_server_free(n->clients);
+    admit_release(n);
     files_free(n->files);
     groups_free(n->groups);
     peers_free(n->peers);

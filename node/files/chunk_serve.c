@@ -13,6 +13,7 @@ uint32_t files_group_of(const struct files *f, const struct digest *digest) {
 
 struct incoming {
     struct disk_op op;
+    TAILQ_ENTRY(incoming) link;
     struct files *files;
     struct peers_call *call;
     uint32_t group;
@@ -35,10 +36,16 @@ static int incoming_run(struct txn *t, struct disk_op *op) {
     return chunk_header_decode(in->bytes, in->size, &flags, &plain);
 }
 
+static void incoming_free(struct incoming *in) {
+    TAILQ_REMOVE(&in->files->incoming, in, link);
+    free(in->bytes);
+    free(in);
+}
+
 static void stored(void *ctx, int status) {
     struct incoming *in = ctx;
     peers_reply(in->call, status, NULL, 0);
-    free(in);
+    incoming_free(in);
 }
 
 static void incoming_done(struct disk_op *op, int status) {
@@ -46,14 +53,13 @@ static void incoming_done(struct disk_op *op, int status) {
     struct files *f = in->files;
     f->waiting_bytes -= in->size;
     if (f->stopped) {
-        free(in->bytes);
-        free(in);
+        incoming_free(in);
     } else if (status) {
-        peers_reply(in->call, status, NULL, 0);
-        free(in->bytes);
-        free(in);
+        stored(in, status);
     } else {
-        store_chunk(f, in->group, &in->digest, &in->version, in->bytes, in->size, true, stored, in);
+        uint8_t *bytes = in->bytes;
+        in->bytes = NULL;
+        store_chunk(f, in->group, &in->digest, &in->version, bytes, in->size, true, stored, in);
     }
 }
 
@@ -87,7 +93,14 @@ void serve_chunk_put(struct files *f, struct peers_call *call, const uint8_t *bo
     in->bytes = bytes;
     in->size = req.size;
     f->waiting_bytes += req.size;
+    TAILQ_INSERT_TAIL(&f->incoming, in, link);
     disk_work(f->params.disk, &in->op);
+}
+
+void serve_chunk_release(struct files *f) {
+    while (!TAILQ_EMPTY(&f->incoming)) {
+        incoming_free(TAILQ_FIRST(&f->incoming));
+    }
 }
 
 /* ---- OP_CHUNK_GET ----------------------------------------------------------------------------------------------- */

@@ -16,6 +16,7 @@ int files_new(const struct files_params *params, struct files **ret_files) {
     TAILQ_INIT(&f->fetches);
     TAILQ_INIT(&f->smalls);
     TAILQ_INIT(&f->lists);
+    TAILQ_INIT(&f->incoming);
     int rc = repair_new(f);
     rc = rc ? rc : outbox_new(f);
     rc = rc ? rc : settle_new(f);
@@ -41,6 +42,7 @@ void files_free(struct files *f) {
     list_release(f);
     small_release(f);
     store_chunk_release(f);
+    serve_chunk_release(f);
     fetch_release(f);
     free(f);
 }

@@ -34,6 +34,7 @@ struct files {
     TAILQ_HEAD(, files_get) gets;
     TAILQ_HEAD(, put_chunk) put_chunks; /* whose put is over but whose answers are not */
     struct arrival_list arrivals;
+    TAILQ_HEAD(, incoming) incoming; /* chunks sent to us, until they are answered */
     uint64_t waiting_bytes;
     TAILQ_HEAD(, fetch) fetches;
     TAILQ_HEAD(, small) smalls;
@@ -64,6 +65,7 @@ void store_chunk_release(struct files *f);
 
 /* chunk_serve.c */
 void serve_chunk_put(struct files *f, struct peers_call *call, const uint8_t *body, size_t size);
+void serve_chunk_release(struct files *f);
 void serve_chunk_get(struct files *f, struct peers_call *call, const uint8_t *body, size_t size);
 
 /* fetch.c: one chunk's verified bytes, from here or from whoever has them */

@@ -32,14 +32,10 @@ struct put_chunk {
     struct version version;
     uint32_t target_count;
     struct target {
+        struct put_chunk *chunk;
         uint32_t node;
         enum target_state state;
     } targets[RAFT_REPLICAS_MAX];
-};
-
-struct sending {
-    struct put_chunk *chunk;
-    uint32_t target;
 };
 
 static void chunk_unref(struct put_chunk *c) {
@@ -106,12 +102,10 @@ static void chunk_check(struct put_chunk *c) {
 }
 
 static void sent(void *ctx, int status, const uint8_t *body, size_t size) {
-    struct sending *s = ctx;
-    struct put_chunk *c = s->chunk;
-    struct target *t = &c->targets[s->target];
+    struct target *t = ctx;
+    struct put_chunk *c = t->chunk;
     (void)body;
     (void)size;
-    free(s);
     CHECK(c->magic == PUT_CHUNK_MAGIC);
     t->state = status == 0 ? TARGET_HAS : status == ERR_NO_SPACE ? TARGET_FULL : TARGET_IDLE;
     if (c->put && (c->put->state == PUT_OVER || c->files->stopped)) {
@@ -127,20 +121,17 @@ static void sent(void *ctx, int status, const uint8_t *body, size_t size) {
     chunk_unref(c);
 }
 
-static void send_to(struct put_chunk *c, uint32_t target) {
+static void send_to(struct put_chunk *c, struct target *t) {
     struct files *f = c->files;
-    struct sending *s = calloc(1, sizeof(*s));
     struct buf body;
     struct chunk_put_request req = {.group = c->group, .digest = c->digest, .bytes = c->bytes, .size = c->size};
-    CHECK(s && c->bytes);
+    CHECK(c->bytes && t->state == TARGET_IDLE);
     memcpy(req.version, c->version.bytes, sizeof(req.version));
-    s->chunk = c;
-    s->target = target;
     buf_init(&body, PEER_BODY_MAX);
     chunk_put_encode(&req, &body);
-    c->targets[target].state = TARGET_ASKED;
+    t->state = TARGET_ASKED;
     c->refs++;
-    peers_request(f->params.peers, c->targets[target].node, LANE_BULK, OP_CHUNK_PUT, &body, FILES_ATTEMPT_MS, sent, s);
+    peers_request(f->params.peers, t->node, LANE_BULK, OP_CHUNK_PUT, &body, FILES_ATTEMPT_MS, sent, t);
     buf_release(&body);
 }
 
@@ -151,7 +142,7 @@ static void add_target(struct put_chunk *c, uint32_t node) {
         }
     }
     if (c->target_count < RAFT_REPLICAS_MAX) {
-        c->targets[c->target_count++] = (struct target){.node = node};
+        c->targets[c->target_count++] = (struct target){.chunk = c, .node = node};
     }
 }
 
@@ -169,7 +160,7 @@ static void send_all(struct put_chunk *c) {
     }
     for (uint32_t i = 0; i < c->target_count; i++) {
         if (c->targets[i].state == TARGET_IDLE && peers_alive(f->params.peers, c->targets[i].node)) {
-            send_to(c, i);
+            send_to(c, &c->targets[i]);
         }
     }
 }

@@ -199,6 +199,7 @@ void calls_release(struct groups *g) {
     while (!TAILQ_EMPTY(&g->calls)) {
         struct call *c = TAILQ_FIRST(&g->calls);
         TAILQ_REMOVE(&g->calls, c, link);
+        timer_stop(g->params.timers, &c->timer);
         buf_release(&c->body);
         free(c);
     }

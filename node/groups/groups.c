@@ -35,6 +35,7 @@ int groups_new(const struct groups_params *params, struct groups **ret_groups) {
     TAILQ_INIT(&g->apply);
     TAILQ_INIT(&g->unsettled);
     TAILQ_INIT(&g->announce);
+    TAILQ_INIT(&g->asks);
     TAILQ_INIT(&g->calls);
     TAILQ_INIT(&g->snapshots);
     TAILQ_INIT(&g->snapshots_waiting);
@@ -64,6 +65,9 @@ void groups_free(struct groups *g) {
     }
     persist_drop(g);
     calls_release(g);
+    while (!TAILQ_EMPTY(&g->asks)) {
+        ask_free(TAILQ_FIRST(&g->asks));
+    }
     snapshot_send_release(g);
     outgoing_release(g);
     for (uint32_t i = 0; g->replicas && i < g->count; i++) {

@@ -107,6 +107,16 @@ struct outgoing {
     UT_hash_handle hh;
 };
 
+/* A question of a replica to another node, until it is answered. */
+struct ask {
+    TAILQ_ENTRY(ask) link;
+    struct groups *groups;
+    uint32_t group;
+    uint64_t asker;  /* replica id that asked */
+    uint64_t target; /* replica id it is about */
+    enum peer_op op;
+};
+
 struct persist_op;
 struct call;
 struct snapshot_out;
@@ -137,6 +147,7 @@ struct groups {
     struct persist_op *persist; /* gathering */
     struct replica_list apply, unsettled, announce;
     struct outgoing *outgoing;
+    TAILQ_HEAD(, ask) asks;
     TAILQ_HEAD(, call) calls;
     uint32_t call_count;
     struct snapshot_list snapshots, snapshots_waiting;
@@ -185,6 +196,10 @@ void serve_query(struct groups *g, struct peers_call *call, const struct group_r
 void serve_reply_route(struct groups *g, struct peers_call *call, int status, uint32_t group);
 void serve_read_answer(struct replica *r, const struct raft_read *read);
 void read_free(struct read *rd);
+
+/* membership.c, too */
+struct ask *ask_new(struct replica *r, uint64_t target, enum peer_op op); /* NULL: out of memory */
+void ask_free(struct ask *a);
 
 /* calls.c */
 void calls_ask(struct groups *g, uint32_t group, const struct buf *id, uint64_t timeout_ms, groups_cb *cb, void *ctx);

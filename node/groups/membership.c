@@ -118,38 +118,45 @@ void membership_applied(struct replica *r) {
 /* ---- orphans: whoever hears of no leader for long asks whether it still belongs
  * -------------------------------------- */
 
-struct orphan {
-    struct groups *groups;
-    uint32_t group;
-    uint64_t id;
-};
+struct ask *ask_new(struct replica *r, uint64_t target, enum peer_op op) {
+    struct ask *a = calloc(1, sizeof(*a));
+    if (a) {
+        *a = (struct ask){.groups = r->groups, .group = r->group, .asker = r->id, .target = target, .op = op};
+        TAILQ_INSERT_TAIL(&r->groups->asks, a, link);
+    }
+    return a;
+}
+
+void ask_free(struct ask *a) {
+    TAILQ_REMOVE(&a->groups->asks, a, link);
+    free(a);
+}
 
 static void orphan_answer(void *ctx, int status, const struct raft_config *config, const uint8_t *result, size_t size) {
-    struct orphan *o = ctx;
-    struct replica *r = o->groups->replicas[o->group];
+    struct ask *a = ctx;
+    struct replica *r = a->groups->replicas[a->group];
     (void)config;
     (void)result;
     (void)size;
-    if (r && r->id == o->id) {
+    if (r && r->id == a->asker) {
         r->asking = false;
         if (status == 0) {
             replica_destroy(r, NULL);
         }
     }
-    free(o);
+    ask_free(a);
 }
 
 static void orphan_ask(struct replica *r) {
-    struct orphan *o = calloc(1, sizeof(*o));
+    struct ask *a = ask_new(r, r->id, OP_REPLICA_ASK);
     struct buf id;
-    if (!o) {
+    if (!a) {
         return;
     }
-    *o = (struct orphan){.groups = r->groups, .group = r->group, .id = r->id};
     buf_init(&id, sizeof(r->id));
     put_u64(buf_extend(&id, sizeof(r->id)), r->id);
     r->asking = true;
-    calls_ask(r->groups, r->group, &id, GROUPS_ATTEMPT_MS, orphan_answer, o);
+    calls_ask(r->groups, r->group, &id, GROUPS_ATTEMPT_MS, orphan_answer, a);
     buf_release(&id);
 }
 

@@ -4,18 +4,9 @@
  *   a node of the goal is missing ──▶ learner ──▶ its replica is created ──▶ caught up ──▶ lacks no chunk
  *     ──▶ joint swap (a node outside the goal leaves in the same step) ──▶ the left replica is told to remove itself
  */
-#include <stdlib.h>
 #include <string.h>
 
 #include "internal.h"
-
-struct ask {
-    struct groups *groups;
-    uint32_t group;
-    uint64_t asker;  /* replica id that asked */
-    uint64_t target; /* replica id it is about */
-    enum peer_op op;
-};
 
 struct goal {
     const uint32_t *nodes;
@@ -91,7 +82,7 @@ static void asked(void *ctx, int status, const uint8_t *body, size_t size) {
             reconcile_mark(r);
         }
     }
-    free(a);
+    ask_free(a);
 }
 
 /* One question of a group is out at a time, repeated at a pace. */
@@ -102,11 +93,10 @@ static void ask(struct replica *r, uint32_t node, enum peer_op op, uint64_t targ
         !peers_alive(g->params.peers, node)) {
         return;
     }
-    struct ask *a = calloc(1, sizeof(*a));
+    struct ask *a = ask_new(r, target, op);
     if (!a) {
         return;
     }
-    *a = (struct ask){.groups = g, .group = r->group, .asker = r->id, .target = target, .op = op};
     struct replica_request req = {.group = r->group, .replica = target, .index = index};
     struct buf body;
     buf_init(&body, PEER_BODY_MAX);
