@@ -44,9 +44,17 @@ if(TARGET shoal-simnet)
   endforeach()
 endif()
 
-# Each script gets the program as $SHOAL. They time things, so each has the machine to itself.
+# Each script gets the program as $SHOAL, and beside it the programs of the same folder: peers that misbehave. They time
+# things, so each has the machine to itself.
 if(TARGET shoal)
   add_dependencies(threaded shoal)
+  file(GLOB e2e_tools CONFIGURE_DEPENDS ${tests}/e2e/*.c)
+  foreach(source ${e2e_tools})
+    get_filename_component(name ${source} NAME_WE)
+    add_executable(${name} ${source})
+    target_link_libraries(${name} PRIVATE shoal_cli shoal_options)
+    add_dependencies(threaded ${name})
+  endforeach()
   file(GLOB e2e_tests CONFIGURE_DEPENDS ${tests}/e2e/test_*.sh)
   foreach(script ${e2e_tests})
     get_filename_component(name ${script} NAME_WE)
@@ -56,8 +64,8 @@ if(TARGET shoal)
     if(name MATCHES "^e2e_slow_")
       list(APPEND labels slow)
     endif()
-    set_tests_properties(${name} PROPERTIES LABELS "${labels}" TIMEOUT 300 RUN_SERIAL ON
-                         ENVIRONMENT "SHOAL=$<TARGET_FILE:shoal>")
+    set_tests_properties(${name} PROPERTIES LABELS "${labels}" TIMEOUT 600 RUN_SERIAL ON
+                         ENVIRONMENT "SHOAL=$<TARGET_FILE:shoal>;SANITIZE=${SHOAL_SANITIZE}")
   endforeach()
 endif()
 

@@ -1,0 +1,37 @@
+#!/bin/sh
+# cli/quickstart.sh with the build at hand: twice in the same place, then stopped.
+. "$(dirname "$0")/lib.sh"
+
+script=$(cd "$e2e/../../cli" && pwd)/quickstart.sh
+SHOAL_BUILD=$(dirname "$SHOAL")
+SHOAL_QUICKSTART=$work/q
+export SHOAL_BUILD SHOAL_QUICKSTART
+
+quickstart_pids() {
+    cat "$work"/q/[123].pid 2>/dev/null
+}
+
+run sh "$script"
+for pid in $(quickstart_pids); do
+    pids="$pids $pid" # it leaves its nodes running: they are ours now
+done
+[ "$status" -eq 0 ] || {
+    cat "$work/stdout" "$work/stderr" "$work"/q/[123].log
+    fail "quickstart: exit status $status"
+}
+grep -q 'byte for byte' "$work/stdout" || fail "quickstart does not show that the file survived"
+ok "quickstart starts three nodes and shows a file that outlives one"
+
+"$SHOAL" ls -d "$work/q/3" quickstart/ | grep -qx quickstart/shoal || fail "the file it stored is not there"
+expect 0 "it runs a second time, over the first" sh "$script"
+for pid in $(quickstart_pids); do
+    pids="$pids $pid"
+done
+[ "$(quickstart_pids | wc -l)" -eq 3 ] || fail "there should be three nodes"
+
+stopped=$(quickstart_pids)
+expect 0 "it stops its nodes" sh "$script" stop
+for pid in $stopped; do
+    gone "$pid" || fail "process $pid of the quick start still runs"
+done
+refused 5 "no node is running" "nothing serves any more" "$SHOAL" status -d "$work/q/1"
