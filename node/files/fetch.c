@@ -28,6 +28,7 @@ struct fetch {
     uint32_t group;
     uint32_t candidates[FILES_FETCH_NODES_MAX]; /* not yet asked */
     uint32_t candidate_count;
+    uint32_t unasked; /* replicas that are not alive: a copy may be there */
     uint32_t asked;
     uint64_t asked_ms;
     bool local;
@@ -142,6 +143,26 @@ static void add_candidate(struct fetch *x, uint32_t node) {
     }
     if (node && peers_alive(peers, node) && x->candidate_count < FILES_FETCH_NODES_MAX) {
         x->candidates[x->candidate_count++] = node;
+    } else {
+        x->unasked++;
+    }
+}
+
+/* Those of the route; before anything is known of it (after a start), those of the placement, and then what they lack
+ * may be elsewhere. */
+static void add_candidates(struct fetch *x) {
+    const struct groups *g = x->files->params.groups;
+    const struct route *route = groups_route(g, x->group);
+    const uint32_t *nodes = route->nodes;
+    unsigned count = route->count;
+    if (count == 0) {
+        count = groups_placed(g, x->group, &nodes);
+        x->unasked++;
+    }
+    for (unsigned i = 0; i < count; i++) {
+        if (nodes[i] != groups_self(g)) {
+            add_candidate(x, nodes[i]);
+        }
     }
 }
 
@@ -163,7 +184,8 @@ static void next(struct fetch *x) {
     struct files *f = x->files;
     struct buf body;
     if (x->candidate_count == 0) {
-        fetch_finish(x, x->worst ? x->worst : ERR_UNAVAILABLE);
+        bool open = x->worst == 0 || (x->worst == ERR_NOT_FOUND && x->unasked > 0);
+        fetch_finish(x, open ? ERR_UNAVAILABLE : x->worst);
         return;
     }
     x->asked = choose(x);
@@ -186,12 +208,7 @@ struct fetch *fetch_begin(struct files *f, const struct digest *digest, bool ski
     x->ctx = ctx;
     TAILQ_INSERT_TAIL(&f->fetches, x, link);
     groups_info(f->params.groups, x->group, &info);
-    const struct route *route = groups_route(f->params.groups, x->group);
-    for (uint32_t i = 0; i < route->count; i++) {
-        if (route->nodes[i] != groups_self(f->params.groups)) {
-            add_candidate(x, route->nodes[i]);
-        }
-    }
+    add_candidates(x);
     x->local = !skip_local && info.here;
     x->op = (struct disk_op){.run = verify_run, .done = verify_done};
     /* With nobody to ask, the local look says what there is to say, in a later turn. */

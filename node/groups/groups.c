@@ -349,6 +349,11 @@ const struct route *groups_route(const struct groups *g, uint32_t group) {
     return routes_get(g->routes, group);
 }
 
+unsigned groups_placed(const struct groups *g, uint32_t group, const uint32_t **ret_nodes) {
+    uint32_t arc = group == GROUPS_ROOT ? 0 : group - 1;
+    return g->placement ? placement_of(g->placement, arc, ret_nodes) : 0;
+}
+
 void groups_arc(const struct groups *g, uint32_t group, struct machine_arc *out) {
     *out = (struct machine_arc){.root = group == GROUPS_ROOT};
     if (!out->root) {

@@ -91,6 +91,8 @@ uint32_t groups_count(const struct groups *g);
 unsigned groups_bits(const struct groups *g);
 uint32_t groups_self(const struct groups *g); /* this node's number */
 const struct route *groups_route(const struct groups *g, uint32_t group);
+/* Where the placement wants the group: for who has not heard of its configuration. *ret_nodes lies in the placement. */
+unsigned groups_placed(const struct groups *g, uint32_t group, const uint32_t **ret_nodes);
 void groups_arc(const struct groups *g, uint32_t group, struct machine_arc *out);
 
 struct groups_info {
