@@ -71,6 +71,11 @@ void dial_closed(struct link *l) {
         if (l->opened) {
             l->peers->params.events.lost(l->peers->params.events.ctx, peer->node);
         }
+        if (l->opened && peer->out[LANE_BULK]) {
+            /* Nothing is sent on an idle bulk lane, so after a power cut over there it looks alive until an answer is
+             * lost on it. The control lane, which pings, speaks for both. */
+            link_close(peer->out[LANE_BULK], NULL);
+        }
         dial_later(peer, l->lane);
     }
 }
