@@ -119,12 +119,17 @@ static void launch(struct net_conn *from, struct segment *g) {
     }
 }
 
+/* Something is on its way. */
+static bool pending(const struct flow *f) {
+    const struct segment *first = STAILQ_FIRST(&f->segments);
+    return first != NULL ? first->at_us != 0 : f->fin;
+}
+
 static void schedule_arrival(struct net_conn *from) {
     struct flow *f = &from->out;
     struct sim *s = from->stream->sim;
     const struct segment *first = STAILQ_FIRST(&f->segments);
-    bool something = first != NULL ? first->at_us != 0 : f->fin;
-    if (!something || f->stalled || f->held || f->arrive.slot != 0 || end_peer(from)->state == END_NONE) {
+    if (!pending(f) || f->stalled || f->held || f->arrive.slot != 0 || end_peer(from)->state == END_NONE) {
         return;
     }
     uint64_t at = first != NULL ? first->at_us : f->last_at_us;
@@ -175,11 +180,11 @@ void flow_finish(struct net_conn *from) {
 
 void flow_cut(struct net_conn *from, bool silently) {
     drop_unsent(&from->out);
+    from->out.unattended = silently;
     if (!silently) {
         flow_finish(from);
-    } else if (STAILQ_EMPTY(&from->out.segments)) {
-        events_cancel(&from->stream->sim->events, &from->out.arrive);
-        from->out.fin = false;
+    } else if (from->out.stalled || STAILQ_EMPTY(&from->out.segments)) {
+        flow_drop(from);
     }
 }
 
@@ -195,6 +200,8 @@ void flow_drop(struct net_conn *from) {
     f->flying = 0;
     f->unacknowledged = 0;
     f->fin = false;
+    f->stalled = false;
+    f->held = false;
     events_cancel(&from->stream->sim->events, &f->arrive);
 }
 
@@ -257,6 +264,8 @@ static void flow_arrive(struct event *e) {
     uint64_t clogged_until = stream_clogged_until(st, from);
     if (to->state == END_CONNECTING || to->paused) {
         f->held = true;
+    } else if (stream_blocked(st, from) && f->unattended) {
+        flow_drop(from);
     } else if (stream_blocked(st, from)) {
         f->stalled = true;
         f->stalled_us = s->now_us;
@@ -291,6 +300,7 @@ void flow_retry(struct net_conn *from) {
         uint64_t lasted = s->now_us - f->stalled_us;
         uint64_t longest = lasted < SIM_RETRY_US_MAX ? lasted : SIM_RETRY_US_MAX;
         f->stalled = false;
+        CHECK(pending(f));
         events_add(&s->events, &f->arrive, s->now_us + 1 + prng_below(&s->stream_prng, longest + 1));
     }
     if (f->unacknowledged > 0) {

@@ -17,6 +17,7 @@
 #include "sim.h"
 
 #define JOBS_MAX 64
+#define EXIT_FAILED_RUN 3 /* of a child: the run failed, and its line is printed; a sanitizer ends with others */
 
 struct job_options {
     struct run_options run;
@@ -97,7 +98,7 @@ static bool reap(pid_t *pids, uint64_t *seeds, uint32_t count, uint32_t *ret_slo
         }
         pids[i] = 0;
         *ret_slot = i;
-        bool normal = WIFEXITED(status) && WEXITSTATUS(status) <= 1;
+        bool normal = WIFEXITED(status) && (WEXITSTATUS(status) == 0 || WEXITSTATUS(status) == EXIT_FAILED_RUN);
         if (!normal) {
             printf("seed=%" PRIu64 " result=FAIL(the process died: %s %d) hash=- simulated=- wall=-\n", seeds[i],
                    WIFSIGNALED(status) ? "signal" : "exit",
@@ -129,7 +130,7 @@ static bool run_range(const struct job_options *o) {
             return false;
         }
         if (pid == 0) {
-            exit(run_one(o, seed) ? 0 : 1);
+            exit(run_one(o, seed) ? 0 : EXIT_FAILED_RUN);
         }
         pids[slot] = pid;
         seeds[slot] = seed++;

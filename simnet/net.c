@@ -65,6 +65,7 @@ static void end_fire(struct event *e) {
 
 void end_fail(struct net_conn *c, int status, uint64_t at_us) {
     struct sim *s = c->stream->sim;
+    at_us = at_us > s->now_us ? at_us : s->now_us; /* a pause may have let a deadline go by */
     if (!end_alive(c) || (c->ending.slot != 0 && events_time(&s->events, &c->ending) <= at_us)) {
         return;
     }

@@ -38,6 +38,7 @@ struct flow {
     bool stalled; /* the path is blocked or the machine is gone: continues when paths change */
     bool held;    /* the receiver is not reading */
     uint64_t stalled_us;
+    bool unattended; /* the sending machine lost power: nobody sends again what does not get through */
 };
 
 enum end_state { END_NONE, END_CONNECTING, END_OPEN, END_CLOSING, END_CLOSED };

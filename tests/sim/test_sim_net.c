@@ -468,6 +468,40 @@ static void a_paused_host_loses_nothing(void **state) {
     sim_free(f.sim);
 }
 
+static void healing_does_not_revive_a_dropped_stream(void **state) {
+    (void)state;
+    struct fixture f;
+    open_world(&f, 1);
+    struct end *far, *near = join(&f, &far);
+    const bool first_part[HOSTS + 1] = {[1] = true};
+    sim_partition(f.sim, first_part);
+    send_more(near, 1000);
+    run_for(&f, SIM_SECOND);
+    net_close(near->conn);
+    run_for(&f, SIM_SECOND);
+    sim_host_crash(sim_host(f.sim, 1), SIM_CRASH_POWER);
+    sim_host_start(sim_host(f.sim, 1));
+    sim_heal(f.sim);
+    send_more(far, 1);
+    run_for(&f, 100 * SIM_SECOND);
+    assert_int_equal(near->closed, 1);
+    assert_int_equal(far->closed, 1);
+    assert_int_equal(far->received, 0); /* nobody was left to send it again */
+    sim_free(f.sim);
+}
+
+static void a_pause_may_outlast_the_patience_of_a_dial(void **state) {
+    (void)state;
+    struct fixture f;
+    open_world(&f, 1);
+    sim_link_block(f.sim, 1, 2, true);
+    struct end *near = dial(&f, 1, "node2:7440");
+    sim_host_pause(sim_host(f.sim, 2), 60 * SIM_SECOND);
+    run_for(&f, 100 * SIM_SECOND);
+    assert_int_equal(near->status, ERR_UNREACHABLE);
+    sim_free(f.sim);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(bytes_arrive_once_and_in_order),
@@ -486,6 +520,8 @@ int main(void) {
         cmocka_unit_test(a_killed_process_closes_its_connections),
         cmocka_unit_test(a_power_cut_leaves_half_a_connection),
         cmocka_unit_test(a_paused_host_loses_nothing),
+        cmocka_unit_test(healing_does_not_revive_a_dropped_stream),
+        cmocka_unit_test(a_pause_may_outlast_the_patience_of_a_dial),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
