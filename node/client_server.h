@@ -35,9 +35,9 @@ int client_server_new(const struct client_server_params *params, struct client_s
 void client_server_free(struct client_server *s);
 /* Events of LOCAL connections. The user of such a connection (net_user) belongs to this module from `accepted` to
  * `closed`; it is NULL for one that was refused, and then none of these is to be called. */
-void client_server_accepted(struct client_server *s, struct net_conn *c);
-void client_server_received(struct client_server *s, struct net_conn *c, const uint8_t *bytes, size_t size);
-void client_server_drained(struct client_server *s, struct net_conn *c);
-void client_server_closed(struct client_server *s, struct net_conn *c, int status);
+void client_server_accepted(struct client_server *s, struct net_conn *net);
+void client_server_received(struct client_server *s, struct net_conn *net, const uint8_t *bytes, size_t size);
+void client_server_drained(struct client_server *s, struct net_conn *net);
+void client_server_closed(struct client_server *s, struct net_conn *net, int status);
 
 #endif

@@ -290,11 +290,10 @@ static void named(void *ctx, int status, const struct raft_config *config, const
     (void)config;
     CHECK(g->magic == GET_MAGIC && space);
     int rc = status ? status : machine_name_answer(result, size, space, &row);
-    if (g->state == GET_OVER || g->abandoned) {
-        rc = ERR_CLOSED;
-    } else if (g->recheck) {
+    bool over = g->state == GET_OVER || g->abandoned;
+    if (!over && g->recheck) {
         rechecked(g, &row, rc);
-    } else {
+    } else if (!over) {
         rc = rc ? rc : take_row(g, &row, &space);
         if (rc) {
             get_fail(g, rc, rc == ERR_INVALID ? "the offset lies behind the end" : NULL);

@@ -212,7 +212,7 @@ int page_root_settings(struct page_reader *p, struct swarm_settings *out, uint64
 
 int page_member_next(struct page_reader *p, struct member *out) {
     struct cbor_reader r;
-    struct member row;
+    struct member row = {0};
     size_t size = 0;
     int rc = row_begin(p, &r);
     if (rc != 0) {

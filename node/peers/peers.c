@@ -84,7 +84,7 @@ static void peer_free(struct peers *p, struct peer *peer) {
     for (int lane = 0; lane < LANES; lane++) {
         timer_stop(p->params.timers, &peer->redial[lane].timer);
     }
-    HASH_DEL(p->peers, peer);
+    HASH_DEL(p->peers, peer); // NOLINT(clang-analyzer-core.NullDereference): p->peers holds at least this one
     free(peer);
 }
 

@@ -238,13 +238,15 @@ static void compare(uint8_t family, const char *name, const uint8_t *bytes, size
     if (in) {
         assert_int_equal(fclose(in), 0);
     }
-    if (got != size + 1 || stored[0] != family || memcmp(stored + 1, bytes, size) != 0) {
+    bool same = got == size + 1 && stored[0] == family && memcmp(stored + 1, bytes, size) == 0;
+    if (!same) {
         print_error("%s: the encoding differs\n", path);
         (*faults)++;
     }
 }
 
-static void damage(uint8_t family, const char *name, const uint8_t *bytes, size_t size, size_t *faults) {
+static void damage(uint8_t family, const char *name, const uint8_t *bytes, size_t size,
+                   size_t *faults) { // NOLINT(readability-non-const-parameter): the type of a visitor
     (void)faults;
     print_message("%s.%s\n", machine_families[family].name, name);
     sweep(machine_families[family].pass, bytes, size);

@@ -29,10 +29,10 @@ static struct client_message again(const struct client_message *m, struct buf *b
 static void test_put_and_rm(void **state) {
     (void)state;
     struct buf b;
-    for (uint8_t condition = CLIENT_ANY; condition <= CLIENT_MATCH; condition++) {
+    for (int condition = CLIENT_ANY; condition <= CLIENT_MATCH; condition++) {
         struct client_message m = {.kind = CLIENT_PUT};
         m.u.put.name = sample_text("photos/caf\xc3\xa9.jpg");
-        m.u.put.condition = condition;
+        m.u.put.condition = (uint8_t)condition;
         sample_fill(m.u.put.match, sizeof(m.u.put.match), 9);
         m.u.put.size = CLIENT_SIZE_UNKNOWN;
         struct client_message out = again(&m, &b);
