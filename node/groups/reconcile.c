@@ -89,8 +89,8 @@ static void asked(void *ctx, int status, const uint8_t *body, size_t size) {
 static void ask(struct replica *r, uint32_t node, enum peer_op op, uint64_t target, uint64_t index) {
     struct groups *g = r->groups;
     uint64_t now = clock_now_ms(g->params.clock);
-    if (r->move.asking || (r->move.asked_ms && now < r->move.asked_ms + GROUPS_RECONCILE_MS) ||
-        !peers_alive(g->params.peers, node)) {
+    uint64_t pace = op == OP_REPLICA_CHUNKS ? GROUPS_MOVING_MS : GROUPS_RECONCILE_MS; /* its answer comes soon */
+    if (r->move.asking || (r->move.asked_ms && now < r->move.asked_ms + pace) || !peers_alive(g->params.peers, node)) {
         return;
     }
     struct ask *a = ask_new(r, target, op);

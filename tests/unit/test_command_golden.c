@@ -222,7 +222,7 @@ static void golden_each(struct golden *g, golden_sink *sink) {
 
 static void compare(uint8_t family, const char *name, const uint8_t *bytes, size_t size, size_t *faults) {
     char path[4096];
-    uint8_t stored[GOLDEN_MAX];
+    uint8_t stored[GOLDEN_MAX] = {0};
     int length = snprintf(path, sizeof(path), "%s/../../fuzz/corpus/command/%s.%s", TEST_DATA,
                           machine_families[family].name, name);
     assert_true(length > 0 && (size_t)length < sizeof(path));
