@@ -6,11 +6,11 @@
 #
 # Works on a bare Debian 12 or Ubuntu (missing packages are installed with apt). May be run again at any time: it stops
 # what it started before, and goes on with the same data. SHOAL_QUICKSTART says where that is kept (default:
-# build/quickstart).
+# build/quickstart), SHOAL_BUILD where it is built (default: build/release).
 set -eu
 
 here=$(cd "$(dirname "$0")/.." && pwd)
-build="$here/build/release"
+build=${SHOAL_BUILD:-$here/build/release}
 shoal="$build/shoal"
 dir=${SHOAL_QUICKSTART:-$here/build/quickstart}
 # The path of a Unix socket has at most 107 bytes, and each node has one in its directory.

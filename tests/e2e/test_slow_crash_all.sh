@@ -8,9 +8,9 @@ POOL=$((4 * 1024 * 1024))
 random_file "$work/pool" "$POOL"
 stored=0 doubtful=0
 
-# content TAG SIZE: as many bytes, unlike those of any other tag once there are some.
+# content SIZE SEED: so many bytes; those of different seeds have no chunk in common.
 content() {
-    { echo "$1" && tail -c +"$(($2 % 65536 + 1))" "$work/pool"; } | head -c "$2"
+    tail -c +$(($2 % 900000 + 1)) "$work/pool" | head -c "$1"
 }
 
 size_of() { # I: from nothing over inline and one chunk to several
@@ -34,7 +34,7 @@ write_through() {
         name=r$2/$1/$i
         [ $((i % 3)) -ne 0 ] || name=r$2/$1/same
         file=$work/files/$2.$1.$i
-        content "$2.$1.$i" "$(size_of $i)" >"$file"
+        content "$(size_of $i)" $(($2 * 7919 + $1 * 104729 + i * 997)) >"$file"
         echo "try $name $file"
         put "$1" "$file" "$name" 2>/dev/null || return 0
         echo "done $name $file"

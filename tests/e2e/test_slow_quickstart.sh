@@ -7,14 +7,20 @@ SHOAL_BUILD=$(dirname "$SHOAL")
 SHOAL_QUICKSTART=$work/q
 export SHOAL_BUILD SHOAL_QUICKSTART
 
+# It leaves its nodes running: they are not ours, so only it can stop them, also when this fails.
+stop_and_exit() {
+    status=$?
+    sh "$script" stop >/dev/null 2>&1
+    (exit "$status")
+    at_exit
+}
+trap stop_and_exit EXIT
+
 quickstart_pids() {
     cat "$work"/q/[123].pid 2>/dev/null
 }
 
 run sh "$script"
-for pid in $(quickstart_pids); do
-    pids="$pids $pid" # it leaves its nodes running: they are ours now
-done
 [ "$status" -eq 0 ] || {
     cat "$work/stdout" "$work/stderr" "$work"/q/[123].log
     fail "quickstart: exit status $status"
@@ -24,9 +30,6 @@ ok "quickstart starts three nodes and shows a file that outlives one"
 
 "$SHOAL" ls -d "$work/q/3" quickstart/ | grep -qx quickstart/shoal || fail "the file it stored is not there"
 expect 0 "it runs a second time, over the first" sh "$script"
-for pid in $(quickstart_pids); do
-    pids="$pids $pid"
-done
 [ "$(quickstart_pids | wc -l)" -eq 3 ] || fail "there should be three nodes"
 
 stopped=$(quickstart_pids)
