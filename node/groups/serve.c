@@ -83,6 +83,8 @@ done:
 struct query_op {
     struct disk_op op;
     struct groups *groups;
+    uint32_t group;
+    uint64_t replica; /* that was to be read; 0: a local query, of whatever is here */
     struct machine_arc arc;
     struct buf query;
     struct buf answer;
@@ -97,10 +99,19 @@ static int query_run(struct txn *t, struct disk_op *op) {
     return rc ? rc : q->answer.error;
 }
 
+/* A replica that was removed meanwhile may have been read when its rows were gone already: what it did not find proves
+ * nothing. While it stands, its removal has not even been handed to the disk. */
+static bool still_here(const struct query_op *q) {
+    const struct replica *r = q->groups->replicas[q->group];
+    return r && r->id == q->replica;
+}
+
 static void query_done(struct disk_op *op, int status) {
     struct query_op *q = (struct query_op *)op;
     if (!q->groups->stopped) {
-        if (q->call) {
+        if (q->call && !still_here(q)) {
+            serve_reply_route(q->groups, q->call, ERR_MOVED, q->group);
+        } else if (q->call) {
             peers_reply(q->call, status, q->answer.bytes, status ? 0 : q->answer.size);
         } else {
             q->cb(q->ctx, status, NULL, q->answer.bytes, status ? 0 : q->answer.size);
@@ -117,6 +128,7 @@ static struct query_op *query_op_new(struct groups *g, uint32_t group, struct bu
         q->op.run = query_run;
         q->op.done = query_done;
         q->groups = g;
+        q->group = group;
         groups_arc(g, group, &q->arc);
         buf_init(&q->answer, QUERY_ANSWER_MAX);
         q->query = *query;
@@ -142,6 +154,7 @@ void serve_read_answer(struct replica *r, const struct raft_read *read) {
     struct query_op *q = read->status ? NULL : query_op_new(g, r->group, &rd->query);
     if (q) {
         q->call = rd->call;
+        q->replica = r->id;
         disk_read(g->params.disk, DISK_META, &q->op);
     } else {
         serve_reply_route(g, rd->call, read->status ? read->status : ERR_NOMEM, r->group);
