@@ -72,7 +72,7 @@ static void answer(struct replica *r, struct apply_op *a, uint32_t i) {
         struct buf body;
         buf_init(&body, PEER_BODY_MAX);
         propose_reply_encode(&reply, &body);
-        peers_reply(p->call, body.error, body.bytes, body.size);
+        peers_reply(p->call, body.error, body.bytes, body.error ? 0 : body.size);
         buf_release(&body);
     } else {
         serve_reply_route(r->groups, p->call, ERR_NOT_LEADER, r->group);
