@@ -62,6 +62,7 @@ void snapshot_clear(struct groups *g, uint32_t first, uint32_t count) {
     c->op.done = clear_done;
     c->first = first;
     c->count = count;
+    persist_flush(g); /* what was decided before comes before */
     disk_write(g->params.disk, DISK_META, &c->op);
 }
 
@@ -146,6 +147,10 @@ void snapshot_receive(struct groups *g, struct peers_call *call, const struct sn
         peers_reply(call, ERR_MOVED, NULL, 0);
         return;
     }
+    if (piece->from == 0 || piece->from == r->id) {
+        peers_reply(call, ERR_INVALID, NULL, 0); /* nobody feeds itself, and the core would answer to it */
+        return;
+    }
     struct stage_op *s = accept_piece(r, call->from, piece) ? calloc(1, sizeof(*s) + piece->size) : NULL;
     if (!s) {
         peers_reply(call, ERR_BUSY, NULL, 0);
@@ -166,5 +171,6 @@ void snapshot_receive(struct groups *g, struct peers_call *call, const struct sn
     r->in->staging = true;
     r->in->heard_ms = clock_now_ms(g->params.clock);
     r->ops++;
+    persist_flush(g); /* the removal of an older replica, decided in this turn, clears the stage: before, not after */
     disk_write(g->params.disk, DISK_META, &s->op);
 }
