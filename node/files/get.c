@@ -34,6 +34,7 @@ struct files_get {
     size_t text_size;
     enum get_state state;
     bool abandoned, reported, paused, headed, recheck;
+    bool asking; /* the name is being looked up */
     uint32_t refs;
     struct version version;
     uint64_t size, modified_ms;
@@ -72,10 +73,14 @@ static void get_unref(struct files_get *g) {
 static void drop_slots(struct files_get *g) {
     for (int i = 0; i < FILES_GET_WINDOW; i++) {
         struct slot *s = &g->slots[i];
+        enum slot_state was = s->state;
         free(s->bytes);
         s->bytes = NULL;
-        if (s->state != SLOT_FETCHING) {
-            s->state = SLOT_EMPTY; /* one that is fetching comes back and is thrown away then */
+        s->state = SLOT_EMPTY;
+        if (was == SLOT_FETCHING) {
+            fetch_cancel(s->fetch); /* it will not come back */
+            s->fetch = NULL;
+            get_unref(g);
         }
     }
 }
@@ -85,6 +90,7 @@ static void get_soon(struct files_get *g) {
 }
 
 static void get_over(struct files_get *g) {
+    CHECK(!g->reported);
     g->state = GET_OVER;
     drop_slots(g);
     get_soon(g);
@@ -109,19 +115,17 @@ static void slot_filled(void *ctx, int status, const uint8_t *stored, size_t siz
     struct slot *s = ctx;
     struct files_get *g = s->get;
     CHECK(g->magic == GET_MAGIC && s->state == SLOT_FETCHING);
+    CHECK(g->state == GET_READING && s->index >= g->chunk && s->index < g->fetched);
+    bool fits = !status && size == (size_t)g->chunks[s->index].size + CHUNK_HEADER_SIZE;
     s->fetch = NULL;
-    s->state = SLOT_EMPTY;
-    if (g->state == GET_READING && s->index >= g->chunk && s->index < g->fetched) {
-        bool fits = !status && size == (size_t)g->chunks[s->index].size + CHUNK_HEADER_SIZE;
-        s->bytes = fits ? malloc(size) : NULL;
-        s->state = s->bytes ? SLOT_READY : SLOT_FAILED;
-        s->status = status ? status : fits ? ERR_NOMEM : ERR_CORRUPT;
-        s->size = size;
-        if (s->bytes) {
-            memcpy(s->bytes, stored, size);
-        }
-        get_soon(g);
+    s->bytes = fits ? malloc(size) : NULL;
+    s->state = s->bytes ? SLOT_READY : SLOT_FAILED;
+    s->status = status ? status : fits ? ERR_NOMEM : ERR_CORRUPT;
+    s->size = size;
+    if (s->bytes) {
+        memcpy(s->bytes, stored, size);
     }
+    get_soon(g);
     get_unref(g);
 }
 
@@ -171,7 +175,18 @@ static void chunk_failed(struct files_get *g, struct slot *s) {
     g->recheck = true;
 }
 
+static void announce(struct files_get *g) {
+    if (!g->headed) {
+        g->headed = true;
+        g->params.head(g->params.ctx, g->size, &g->version, g->modified_ms);
+    }
+}
+
 static void deliver_chunk(struct files_get *g, struct slot *s) {
+    announce(g);
+    if (g->state != GET_READING) {
+        return; /* abandoned by who was told */
+    }
     uint64_t size = g->chunks[g->chunk].size;
     uint64_t from = g->at - g->chunk_start;
     uint64_t to = g->end - g->chunk_start < size ? g->end - g->chunk_start : size;
@@ -192,6 +207,9 @@ static void deliver_chunk(struct files_get *g, struct slot *s) {
 static void get_name(struct files_get *g);
 
 static void read_on(struct files_get *g) {
+    if (g->asking) {
+        return; /* what the name means decides how to go on */
+    }
     while (g->state == GET_READING && !g->abandoned && !g->paused && !g->recheck && g->at < g->end) {
         struct slot *s = slot_of(g, g->chunk);
         if (s && s->state == SLOT_READY) {
@@ -206,7 +224,10 @@ static void read_on(struct files_get *g) {
         return;
     }
     if (g->at >= g->end) {
-        get_done(g);
+        announce(g);
+        if (g->state == GET_READING) {
+            get_done(g);
+        }
     } else if (g->recheck) {
         get_name(g);
     } else {
@@ -256,11 +277,10 @@ static int take_row(struct files_get *g, const struct name_row *row, struct chun
 
 static void begin_reading(struct files_get *g) {
     g->state = GET_READING;
-    if (!g->headed) {
-        g->headed = true;
-        g->params.head(g->params.ctx, g->size, &g->version, g->modified_ms);
+    if (g->inline_bytes) {
+        announce(g);
     }
-    if (g->inline_bytes && g->state == GET_READING && !g->abandoned) {
+    if (g->inline_bytes && g->state == GET_READING) {
         if (g->end > g->at) {
             g->params.data(g->params.ctx, g->inline_bytes + g->at, (size_t)(g->end - g->at));
         }
@@ -271,15 +291,25 @@ static void begin_reading(struct files_get *g) {
 
 /* The second look: the same version is tried on; another one is begun anew, if nothing was delivered of the old. */
 static void rechecked(struct files_get *g, const struct name_row *row, int rc) {
-    g->recheck = false;
     if (rc == 0 && memcmp(&row->version, &g->version, sizeof(g->version)) == 0) {
         g->fetched = g->chunk;
         drop_slots(g);
         timer_start(g->files->params.timers, &g->timer, clock_now_ms(g->files->params.clock) + FILES_RETRY_MS);
-    } else if (rc == 0 || rc == ERR_NOT_FOUND) {
+    } else if ((rc == 0 || rc == ERR_NOT_FOUND) && g->headed) {
         get_fail(g, ERR_STALE, "it was replaced or removed while it was read: try again");
     } else {
+        CHECK(rc != 0);
         get_fail(g, rc, NULL);
+    }
+}
+
+static void first_look(struct files_get *g, const struct name_row *row, int rc, struct chunk_ref **space) {
+    drop_slots(g);
+    rc = rc ? rc : take_row(g, row, space);
+    if (rc) {
+        get_fail(g, rc, rc == ERR_INVALID ? "the offset lies behind the end" : NULL);
+    } else {
+        begin_reading(g);
     }
 }
 
@@ -289,16 +319,17 @@ static void named(void *ctx, int status, const struct raft_config *config, const
     struct chunk_ref *space = calloc(COMMAND_CHUNKS_MAX, sizeof(*space));
     (void)config;
     CHECK(g->magic == GET_MAGIC && space);
+    CHECK(g->asking);
+    g->asking = false;
     int rc = status ? status : machine_name_answer(result, size, space, &row);
-    bool over = g->state == GET_OVER || g->abandoned;
-    if (!over && g->recheck) {
-        rechecked(g, &row, rc);
-    } else if (!over) {
-        rc = rc ? rc : take_row(g, &row, &space);
-        if (rc) {
-            get_fail(g, rc, rc == ERR_INVALID ? "the offset lies behind the end" : NULL);
+    if (g->state != GET_OVER) {
+        bool replaced = rc == 0 && memcmp(&row.version, &g->version, sizeof(g->version)) != 0;
+        bool second = g->recheck;
+        g->recheck = false;
+        if (second && (g->headed || !replaced)) {
+            rechecked(g, &row, rc);
         } else {
-            begin_reading(g);
+            first_look(g, &row, rc, &space);
         }
     }
     free(space);
@@ -309,6 +340,8 @@ static void get_name(struct files_get *g) {
     struct groups *groups = g->files->params.groups;
     struct query q = {.kind = QUERY_NAME, .name = g->name};
     struct buf b;
+    CHECK(!g->asking);
+    g->asking = true;
     buf_init(&b, PEER_BODY_MAX);
     query_encode(&q, &b);
     g->refs++;
