@@ -60,7 +60,8 @@ struct removed_replica {
 
 /* What the leader of a group is doing about its configuration. */
 struct move {
-    uint64_t created;    /* replica id whose node said it exists */
+    uint64_t created;    /* replica id whose node said it exists, */
+    uint64_t refused;    /* or that it is dead there for ever */
     uint64_t deciding;   /* replica id that is to be promoted, once it lacks nothing referenced */
     uint64_t decided_at; /* up to this index */
     uint64_t complete;   /* replica id that lacks no chunk */

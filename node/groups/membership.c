@@ -46,7 +46,7 @@ void serve_replica_create(struct groups *g, struct peers_call *call, const struc
         return;
     }
     if (r && r->id == req->replica) {
-        peers_reply(call, 0, NULL, 0);
+        persist_create(r, call); /* asked again: the first time may not be durable yet */
         return;
     }
     if (req->replica <= g->tombstones[req->group] || (r && r->id > req->replica)) {
@@ -74,21 +74,23 @@ void serve_replica_remove(struct groups *g, struct peers_call *call, const struc
         return;
     }
     struct replica *r = g->replicas[req->group];
-    if (r && r->id == req->replica) {
-        const struct raft_config *c = raft_config_committed(r->raft);
-        if (c->count > 0 && c->index >= req->index && raft_config_find(c, r->id)) {
-            peers_reply(call, ERR_STALE, NULL, 0); /* what is known here is newer, and this replica is in it */
-        } else {
-            replica_destroy(r, call);
-        }
+    const struct raft_config *c = r && r->id == req->replica ? raft_config_committed(r->raft) : NULL;
+    if (c && c->count > 0 && c->index >= req->index && raft_config_find(c, r->id)) {
+        peers_reply(call, ERR_STALE, NULL, 0); /* what is known here is newer, and this replica is in it */
         return;
     }
-    if (g->tombstones[req->group] >= req->replica || r) {
-        peers_reply(call, 0, NULL, 0);
+    if (r && r->id > req->replica) {
+        persist_create(r, call); /* the tombstone came with this replica: the answer waits until both are durable */
         return;
     }
-    g->tombstones[req->group] = req->replica;
-    persist_tombstone(g, req->group, call);
+    if (g->tombstones[req->group] < req->replica) {
+        g->tombstones[req->group] = req->replica;
+    }
+    if (r) {
+        replica_destroy(r, call); /* also one that is older than the removed one: see serve_replica_create */
+    } else {
+        persist_tombstone(g, req->group, call);
+    }
 }
 
 void serve_replica_chunks(struct groups *g, struct peers_call *call, const struct replica_request *req) {

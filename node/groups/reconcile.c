@@ -72,8 +72,12 @@ static void asked(void *ctx, int status, const uint8_t *body, size_t size) {
         r->move.asking = false;
         if (a->op == OP_REPLICA_CREATE && status == 0) {
             r->move.created = a->target;
-        } else if (a->op == OP_REPLICA_CHUNKS && status == 0) {
+        } else if (a->op == OP_REPLICA_CREATE && status == ERR_STALE) {
+            r->move.refused = a->target;
+        } else if (a->op == OP_REPLICA_CHUNKS && status == 0 && r->move.deciding == a->target) {
             r->move.complete = a->target;
+        } else if (a->op == OP_REPLICA_CHUNKS && status == ERR_MOVED) {
+            r->move.created = 0;
         } else if (a->op == OP_REPLICA_REMOVE && (status == 0 || status == ERR_MOVED || status == ERR_STALE)) {
             forget_removed(r, a->target);
         }
@@ -204,21 +208,27 @@ static uint32_t voter_count(const struct raft_config *c) {
     return n;
 }
 
-static bool caught_up(const struct raft_status *st, uint64_t id) {
+static const struct raft_progress *progress_of(const struct raft_status *st, uint64_t id) {
     for (uint32_t i = 0; i < st->progress_count; i++) {
-        const struct raft_progress *p = &st->progress[i];
-        if (p->id == id) {
-            return p->active && !p->snapshot && p->match + GROUPS_SLACK >= st->commit && p->match > 0;
+        if (st->progress[i].id == id) {
+            return &st->progress[i];
         }
     }
-    return false;
+    return NULL;
+}
+
+static bool caught_up(const struct raft_status *st, uint64_t id) {
+    const struct raft_progress *p = progress_of(st, id);
+    return p && p->active && !p->snapshot && p->match + GROUPS_SLACK >= st->commit && p->match > 0;
 }
 
 static void with_learner(struct replica *r, const struct raft_status *st, const struct raft_config *c,
                          const struct raft_replica *learner, const struct goal *goal) {
-    if (!goal_has(goal, learner->node)) {
-        (void)drop_learner(r, c, learner);
-    } else if (r->move.created != learner->id) {
+    const struct raft_progress *p = progress_of(st, learner->id);
+    bool silent = !p || !p->active; /* its node may have lost it with its disk */
+    if (!goal_has(goal, learner->node) || r->move.refused == learner->id) {
+        (void)drop_learner(r, c, learner); /* an id that is dead over there stays so: another one will do */
+    } else if (r->move.created != learner->id || silent) {
         ask(r, learner->node, OP_REPLICA_CREATE, learner->id, c->index);
     } else if (caught_up(st, learner->id)) {
         if (r->move.complete != learner->id) {
