@@ -45,7 +45,10 @@ void content_reader_add(struct content_reader *r, const uint8_t *bytes, size_t s
     while (size > 0) {
         size_t part = size < sizeof(expected) ? size : sizeof(expected);
         content_fill(r->number, r->got, expected, part);
-        r->torn = r->torn || memcmp(expected, bytes, part) != 0;
+        if (!r->torn && memcmp(expected, bytes, part) != 0) {
+            r->torn = true;
+            r->torn_at = r->got;
+        }
         r->got += part;
         bytes += part;
         size -= part;

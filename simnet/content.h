@@ -13,8 +13,9 @@ void content_fill(uint64_t number, uint64_t offset, uint8_t *out, size_t size);
 struct content_reader {
     uint64_t size; /* announced */
     uint64_t got;
-    uint64_t number; /* from the first 8 bytes */
-    bool torn;       /* bytes of different contents, too many, or too few */
+    uint64_t number;  /* from the first 8 bytes */
+    bool torn;        /* bytes of different contents, too many, or too few */
+    uint64_t torn_at; /* about where */
 };
 void content_reader_init(struct content_reader *r, uint64_t size);
 void content_reader_add(struct content_reader *r, const uint8_t *bytes, size_t size);

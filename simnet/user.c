@@ -1,5 +1,6 @@
 #include "user.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -186,6 +187,8 @@ static void take_end(struct call *c) {
     c->result.content = content_reader_finish(&c->content);
     if (c->content.torn) {
         call_broken(c, "the bytes that were read are torn");
+        sim_note(c->sim, "torn: %" PRIu64 " of %" PRIu64 " bytes, first wrong one at %" PRIu64, c->content.got,
+                 c->content.size, c->content.torn_at);
     } else {
         call_finish(c, 0, true);
     }
