@@ -238,7 +238,10 @@ static void one_message(struct groups *g, uint32_t from, uint32_t group, struct 
     }
     m->from_node = from;
     struct raft_event ev = {.kind = RAFT_EV_MESSAGE, .message = m};
-    (void)replica_step(r, &ev); /* ERR_PROTOCOL: dropped */
+    int rc = replica_step(r, &ev); /* ERR_PROTOCOL: dropped */
+    if (!rc && (m->kind == RAFT_APPEND || m->kind == RAFT_HEARTBEAT) && m->term >= raft_hard(r->raft).term) {
+        r->led_ms = clock_now_ms(g->params.clock);
+    }
 }
 
 void groups_raft(struct groups *g, uint32_t from, const uint8_t *frame, size_t size) {

@@ -92,7 +92,7 @@ struct replica {
     TAILQ_HEAD(, read) reads; /* waiting for a read index or for the state */
     struct snapshot_in *in;
     struct move move;
-    uint64_t led_ms;      /* when it last had a leader */
+    uint64_t led_ms;      /* last word of its leader; the core of a learner never gives a leader up */
     bool asking;          /* whether it still belongs */
     uint64_t stranger_ms; /* when a removed replica was last told so */
     TAILQ_ENTRY(replica) apply_link, unsettled_link, announce_link;

@@ -168,15 +168,13 @@ void membership_fire(struct timer *t) {
     uint64_t now = clock_now_ms(g->params.clock);
     for (uint32_t i = 0; i < g->count; i++) {
         struct replica *r = g->replicas[i];
-        struct raft_status st;
         if (r) {
             snapshot_receive_tick(r);
         }
         if (!r || r->asking) {
             continue;
         }
-        raft_status(r->raft, &st);
-        if (r->leading || st.leader_node) {
+        if (r->leading) {
             r->led_ms = now;
         } else if (now > r->led_ms + GROUPS_ORPHAN_MS) {
             r->led_ms = now;
