@@ -131,7 +131,8 @@ for n in 1 2 3; do
     gone "$(pid_of "$n")" && fail "node $n has ended because it is full"
     filling $((50 + n))
     run put "$n" "$work/filling" "more/$n"
-    [ "$status" -eq 1 ] || fail "another put into the full swarm: exit status $status"
+    # What the refused one had stored of itself was taken back, so the next may just fit.
+    [ "$status" -le 1 ] || fail "another put into the full swarm: exit status $status"
     i=0
     while [ "$i" -lt "$stored" ]; do
         filling "$i"
