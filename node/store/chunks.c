@@ -50,6 +50,27 @@ static size_t piece_bytes(size_t piece, size_t left) {
     return left < room ? left : room;
 }
 
+/* 0 when exactly these bytes are there, ERR_NOT_FOUND when nothing is, ERR_CORRUPT when something else is. */
+static int compare(struct txn *t, const struct digest *d, const uint8_t *stored, size_t size) {
+    size_t at = 0;
+    for (size_t piece = 0; at < size; piece++) {
+        uint8_t key[CHUNK_KEY_SIZE];
+        struct slice value;
+        size_t bytes = piece_bytes(piece, size - at);
+        size_t prefix = piece == 0 ? CHUNK_LENGTH_SIZE : 0;
+        int status = txn_get(t, TABLE_CHUNKS, piece_key(d, piece, key), &value);
+        if (status != 0) {
+            return piece > 0 && status == ERR_NOT_FOUND ? ERR_CORRUPT : status;
+        }
+        if (value.size != prefix + bytes || (piece == 0 && get_u64(value.bytes) != size) ||
+            memcmp(value.bytes + prefix, stored + at, bytes) != 0) {
+            return ERR_CORRUPT;
+        }
+        at += bytes;
+    }
+    return 0;
+}
+
 static int put_first_piece(struct txn *t, const struct digest *d, const uint8_t *stored, size_t size) {
     uint8_t key[CHUNK_KEY_SIZE];
     uint8_t value[CHUNK_PIECE];
@@ -63,7 +84,11 @@ int chunk_put(struct txn *t, const struct digest *d, const uint8_t *stored, size
     uint8_t key[CHUNK_KEY_SIZE];
     CHECK(size >= CHUNK_HEADER_SIZE);
     CHECK(size <= CHUNK_STORED_MAX);
-    int status = chunk_has(t, d);
+    int status = compare(t, d, stored, size);
+    if (status == ERR_CORRUPT) {
+        status = chunk_del(t, d);
+        status = status == 0 ? ERR_NOT_FOUND : status;
+    }
     if (status != ERR_NOT_FOUND) {
         return status;
     }

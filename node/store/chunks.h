@@ -17,8 +17,8 @@ void chunk_header_encode(uint8_t out[CHUNK_HEADER_SIZE], uint32_t flags, uint64_
 /* ERR_CORRUPT when it is not such a header or disagrees with stored_size. */
 int chunk_header_decode(const uint8_t *stored, size_t stored_size, uint32_t *ret_flags, uint64_t *ret_plain_size);
 
-/* stored is the header and the content. Storing what is there already is a success and writes nothing: to
- * replace a damaged chunk, delete it first. */
+/* stored is the header and the content, and must match the digest. Storing what is there already writes nothing; a
+ * copy that differs is damaged, and is replaced. */
 int chunk_put(struct txn *t, const struct digest *d, const uint8_t *stored, size_t size);
 int chunk_has(struct txn *t, const struct digest *d); /* 0, ERR_NOT_FOUND */
 /* Copies the stored bytes to out (CHUNK_STORED_MAX is always enough; ERR_TOO_LARGE when capacity is not).

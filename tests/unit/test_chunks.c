@@ -131,15 +131,21 @@ static void test_absent_chunks_are_not_found(void **state) {
     assert_int_equal(chunk_next(p->txn, NULL, &d), ERR_NOT_FOUND);
 }
 
-static void test_storing_again_writes_nothing(void **state) {
+static void test_storing_again_replaces_a_damaged_copy(void **state) {
     struct place *p = *state;
     struct digest d = numbered(1);
     size_t size;
-    assert_int_equal(chunk_put(p->txn, &d, p->stored, 1000), 0);
-    assert_int_equal(chunk_put(p->txn, &d, p->stored + 1, 500), 0);
-    assert_int_equal(chunk_get(p->txn, &d, p->read, CHUNK_STORED_MAX, &size), 0);
-    assert_int_equal(size, 1000);
-    assert_memory_equal(p->read, p->stored, 1000);
+    static const size_t damaged[] = {1000, 150000, 200000, CHUNK_STORED_MAX - 1};
+    for (size_t i = 0; i < sizeof(damaged) / sizeof(damaged[0]); i++) {
+        assert_int_equal(chunk_put(p->txn, &d, p->stored + 1, damaged[i]), 0);
+        assert_int_equal(chunk_put(p->txn, &d, p->stored, 200000), 0);
+        assert_int_equal(chunk_put(p->txn, &d, p->stored, 200000), 0);
+        assert_int_equal(chunk_get(p->txn, &d, p->read, CHUNK_STORED_MAX, &size), 0);
+        assert_int_equal(size, 200000);
+        assert_memory_equal(p->read, p->stored, 200000);
+        assert_int_equal(chunk_del(p->txn, &d), 0);
+        assert_int_equal(chunk_del(p->txn, &d), ERR_NOT_FOUND); /* no piece of the longer one was left */
+    }
 }
 
 static void test_deleting_spares_the_neighbours(void **state) {
@@ -247,7 +253,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         ON_BOTH(test_every_boundary_size_round_trips),
         ON_BOTH(test_absent_chunks_are_not_found),
-        ON_BOTH(test_storing_again_writes_nothing),
+        ON_BOTH(test_storing_again_replaces_a_damaged_copy),
         ON_BOTH(test_deleting_spares_the_neighbours),
         ON_BOTH(test_next_meets_each_chunk_once),
         ON_BOTH(test_damaged_pieces_are_corrupt),
