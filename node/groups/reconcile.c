@@ -31,6 +31,27 @@ static bool goal_has(const struct goal *goal, uint32_t node) {
     return false;
 }
 
+/* Whether a node of the goal holds no replica; *ret_node: the first of those that are alive, 0 when none is. */
+static bool goal_lacking(const struct replica *r, const struct raft_config *c, const struct goal *goal,
+                         uint32_t *ret_node) {
+    bool lacking = false;
+    *ret_node = 0;
+    for (unsigned i = 0; i < goal->count && *ret_node == 0; i++) {
+        if (!raft_config_find_node(c, goal->nodes[i])) {
+            lacking = true;
+            *ret_node = peers_alive(r->groups->params.peers, goal->nodes[i]) ? goal->nodes[i] : 0;
+        }
+    }
+    return lacking;
+}
+
+/* A learner whose node is gone holds up nobody else who could take a replica. */
+static bool in_the_way(const struct replica *r, const struct raft_config *c, const struct raft_replica *learner,
+                       const struct goal *goal) {
+    uint32_t other;
+    return !peers_alive(r->groups->params.peers, learner->node) && goal_lacking(r, c, goal, &other) && other != 0;
+}
+
 void reconcile_mark(struct replica *r) {
     if (!r->dead && r->leading && !r->unsettled) {
         r->unsettled = true;
@@ -226,7 +247,7 @@ static void with_learner(struct replica *r, const struct raft_status *st, const 
                          const struct raft_replica *learner, const struct goal *goal) {
     const struct raft_progress *p = progress_of(st, learner->id);
     bool silent = !p || !p->active; /* its node may have lost it with its disk */
-    if (!goal_has(goal, learner->node) || r->move.refused == learner->id) {
+    if (!goal_has(goal, learner->node) || r->move.refused == learner->id || in_the_way(r, c, learner, goal)) {
         (void)drop_learner(r, c, learner); /* an id that is dead over there stays so: another one will do */
     } else if (r->move.created != learner->id || silent) {
         ask(r, learner->node, OP_REPLICA_CREATE, learner->id, c->index);
@@ -260,6 +281,7 @@ static enum progress step(struct replica *r, bool may_start) {
     const struct raft_config *c = raft_config(r->raft);
     const struct raft_replica *learner = NULL;
     struct goal goal = goal_of(r);
+    uint32_t missing = 0;
     raft_status(r->raft, &st);
     if (!st.own_term_committed || goal.count == 0) {
         return WAITING;
@@ -272,14 +294,12 @@ static enum progress step(struct replica *r, bool may_start) {
         learner = c->replicas[i].flags & RAFT_LEARNER ? &c->replicas[i] : learner;
     }
     if (learner) {
+        bool alive = peers_alive(r->groups->params.peers, learner->node); /* asked first: c may change */
         with_learner(r, &st, c, learner, &goal);
-        return MOVING;
+        return alive ? MOVING : WAITING;
     }
-    for (unsigned i = 0; i < goal.count; i++) {
-        if (!raft_config_find_node(c, goal.nodes[i])) {
-            bool start = may_start && peers_alive(r->groups->params.peers, goal.nodes[i]);
-            return start && add_learner(r, c, goal.nodes[i]) ? MOVING : WAITING;
-        }
+    if (goal_lacking(r, c, &goal, &missing)) {
+        return missing && may_start && add_learner(r, c, missing) ? MOVING : WAITING;
     }
     const struct raft_replica *extra = voter_count(c) > goal.count ? surplus(r, c, &goal) : NULL;
     if (extra) {
