@@ -109,24 +109,33 @@ struct outgoing {
     struct disk_op op;
     struct files *files;
     struct peers_call *call;
-    struct digest digest;
+    struct chunk_get_request req;
     uint8_t *bytes;
     size_t size;
 };
 
+/* The asker verifies the digest: it must anyway. Only when it found the copy bad is it looked at here. */
 static int outgoing_run(struct txn *t, struct disk_op *op) {
     struct outgoing *o = (struct outgoing *)op;
+    struct digest actual;
     o->bytes = malloc(CHUNK_STORED_MAX);
-    return o->bytes ? chunk_get(t, &o->digest, o->bytes, CHUNK_STORED_MAX, &o->size) : ERR_NOMEM;
+    int rc = o->bytes ? chunk_get(t, &o->req.digest, o->bytes, CHUNK_STORED_MAX, &o->size) : ERR_NOMEM;
+    if (rc == 0 && o->req.doubt) {
+        digest_of(o->bytes, o->size, &actual);
+        o->size = 0;
+        rc = digest_equal(&actual, &o->req.digest) ? 0 : ERR_CORRUPT;
+    }
+    return rc;
 }
 
-/* The asker verifies the digest: it must anyway. */
 static void outgoing_done(struct disk_op *op, int status) {
     struct outgoing *o = (struct outgoing *)op;
     if (!o->files->stopped) {
         peers_reply(o->call, status, o->bytes, status ? 0 : o->size);
         if (status == ERR_CORRUPT) {
-            repair_bad(o->files, &o->digest);
+            repair_bad(o->files, &o->req.digest);
+        } else if (status == ERR_NOT_FOUND) {
+            repair_lacking(o->files, &o->req.digest);
         }
     }
     free(o->bytes);
@@ -135,7 +144,7 @@ static void outgoing_done(struct disk_op *op, int status) {
 
 void serve_chunk_get(struct files *f, struct peers_call *call, const uint8_t *body, size_t size) {
     struct outgoing *o = calloc(1, sizeof(*o));
-    int rc = o ? chunk_get_decode(body, size, &o->digest) : ERR_NOMEM;
+    int rc = o ? chunk_get_decode(body, size, &o->req) : ERR_NOMEM;
     if (rc) {
         free(o);
         peers_reply(call, rc, NULL, 0);

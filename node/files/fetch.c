@@ -1,6 +1,6 @@
 /* One chunk's bytes, verified once: from this node's disk when it is there, else from the node that promises to
  * answer first, by the average of its latencies and the power of two choices (Mitzenmacher 2001). A bad copy is
- * reported for repair and the bytes are taken from elsewhere.
+ * reported to the node that holds it, for repair, and the bytes are taken from elsewhere.
  *
  *   LOCAL ──miss──▶ REMOTE ──bytes──▶ VERIFY ──ok──▶ done
  *                     ▲ ▼ next node      │ bad
@@ -74,6 +74,22 @@ static void learn_latency(struct fetch *x, bool failed) {
     l->average_ms8 += took - l->average_ms8 / LATENCY_WEIGHT;
 }
 
+static void ask_chunk(struct fetch *x, bool doubt, peers_reply_cb *cb, void *ctx) {
+    const struct chunk_get_request req = {.digest = x->digest, .doubt = doubt};
+    struct buf body;
+    buf_init(&body, PEER_BODY_MAX);
+    chunk_get_encode(&req, &body);
+    peers_request(x->files->params.peers, x->asked, LANE_BULK, OP_CHUNK_GET, &body, FILES_ATTEMPT_MS, cb, ctx);
+    buf_release(&body);
+}
+
+static void nobody_waits(void *ctx, int status, const uint8_t *body, size_t size) {
+    (void)ctx;
+    (void)status;
+    (void)body;
+    (void)size;
+}
+
 static int verify_run(struct txn *t, struct disk_op *op) {
     struct fetch *x = (struct fetch *)((char *)op - offsetof(struct fetch, op));
     struct digest actual;
@@ -102,6 +118,10 @@ static void verify_done(struct disk_op *op, int status) {
     }
     if (status == ERR_CORRUPT && x->local) {
         repair_bad(x->files, &x->digest);
+    } else if (status == ERR_CORRUPT) {
+        ask_chunk(x, true, nobody_waits, NULL); /* it verifies for itself: nobody's word makes a copy bad */
+    } else if (status == ERR_NOT_FOUND && x->local) {
+        repair_lacking(x->files, &x->digest);
     }
     free(x->bytes);
     x->bytes = NULL;
@@ -182,7 +202,6 @@ static uint32_t choose(struct fetch *x) {
 
 static void next(struct fetch *x) {
     struct files *f = x->files;
-    struct buf body;
     if (x->candidate_count == 0) {
         bool open = x->worst == 0 || (x->worst == ERR_NOT_FOUND && x->unasked > 0);
         fetch_finish(x, open ? ERR_UNAVAILABLE : x->worst);
@@ -190,10 +209,7 @@ static void next(struct fetch *x) {
     }
     x->asked = choose(x);
     x->asked_ms = clock_now_ms(f->params.clock);
-    buf_init(&body, PEER_BODY_MAX);
-    chunk_get_encode(&x->digest, &body);
-    peers_request(f->params.peers, x->asked, LANE_BULK, OP_CHUNK_GET, &body, FILES_ATTEMPT_MS, fetched, x);
-    buf_release(&body);
+    ask_chunk(x, false, fetched, x);
 }
 
 struct fetch *fetch_begin(struct files *f, const struct digest *digest, bool skip_local, fetch_cb *cb, void *ctx) {

@@ -86,7 +86,10 @@ void repair_free(struct files *f);
 void repair_start(struct files *f);
 void repair_stop(struct files *f);
 void repair_referenced(struct files *f, uint32_t group, uint64_t index, const struct digest *digest);
-void repair_bad(struct files *f, const struct digest *digest); /* the own copy is damaged or missing: delete, pull */
+/* The own copy is damaged, or was looked for and not found: a good one is pulled, if it is referenced. A damaged copy
+ * stays until the good one takes its place: what was read may be worse than what is there, and it may be the last. */
+void repair_bad(struct files *f, const struct digest *digest);
+void repair_lacking(struct files *f, const struct digest *digest);
 void repair_installed(struct files *f, uint32_t group, uint64_t index);
 void repair_removed(struct files *f, uint32_t group);
 bool repair_complete(const struct files *f, uint32_t group, uint64_t index);

@@ -50,6 +50,7 @@ struct item {
     uint32_t backoff_ms;
     enum item_state state;
     bool missing; /* known to be */
+    bool bad;     /* what is here does not match: as good as missing */
     bool again;   /* referenced while CHECKING or PULLING */
     bool gone;    /* its group left while CHECKING or PULLING */
 };
@@ -288,7 +289,7 @@ static void check_done(struct disk_op *op, int status) {
             free(it);
         } else if (status) {
             item_failed(it);
-        } else if (c->here[i]) {
+        } else if (c->here[i] && !it->bad) {
             item_settled(it);
         } else {
             item_missing(it);
@@ -344,6 +345,7 @@ static void pull_over(struct pull *p, int status) {
     if (it->gone) {
         free(it);
     } else if (status == 0 || status == ERR_NOT_FOUND) {
+        it->bad = false;
         item_settled(it);
     } else {
         item_failed(it);
@@ -562,22 +564,35 @@ void repair_referenced(struct files *f, uint32_t group, uint64_t index, const st
     }
 }
 
-void repair_bad(struct files *f, const struct digest *digest) {
+/* NULL: not this node's business, or too much else to do; whoever looks at it next says so again. */
+static struct item *suspect(struct files *f, const struct digest *digest) {
     struct repair *r = f->repair;
     uint32_t group = files_group_of(f, digest);
     struct item *it = item_find(r, digest);
-    store_chunk_drop(f, digest);
-    if (f->stopped || !group_of(r, group)->here) {
-        return;
+    if (f->stopped || !group_of(r, group)->here || (!it && r->item_count >= REPAIR_AUDIT_ITEMS_MAX)) {
+        return NULL;
     }
     if (it) {
         item_renew(it, FOUND_BY_AUDIT);
-    } else if (r->item_count < REPAIR_ITEMS_MAX) {
-        item_missing(item_new(r, group, FOUND_BY_AUDIT, digest));
     } else {
-        audit_request(r, group_of(r, group));
+        it = item_new(r, group, FOUND_BY_AUDIT, digest);
+        item_ready(it);
     }
-    work(r);
+    return it;
+}
+
+void repair_bad(struct files *f, const struct digest *digest) {
+    struct item *it = suspect(f, digest);
+    if (it) {
+        it->bad = true;
+        work(f->repair);
+    }
+}
+
+void repair_lacking(struct files *f, const struct digest *digest) {
+    if (suspect(f, digest)) {
+        work(f->repair);
+    }
 }
 
 void repair_installed(struct files *f, uint32_t group, uint64_t index) {

@@ -8,7 +8,7 @@
 #define REPLICA_REQUEST_FIELDS 3
 #define SNAPSHOT_FIELDS 12
 #define CHUNK_PUT_FIELDS 4
-#define CHUNK_GET_FIELDS 1
+#define CHUNK_GET_FIELDS 2
 
 void group_request_encode(const struct group_request *r, struct buf *out) {
     CHECK(r->bytes || r->size == 0);
@@ -156,20 +156,22 @@ int chunk_put_decode(const uint8_t *bytes, size_t size, struct chunk_put_request
     return rc;
 }
 
-void chunk_get_encode(const struct digest *d, struct buf *out) {
+void chunk_get_encode(const struct chunk_get_request *r, struct buf *out) {
     cbor_put_array(out, CHUNK_GET_FIELDS);
-    cbor_put_bytes(out, d->bytes, sizeof(d->bytes));
+    cbor_put_bytes(out, r->digest.bytes, sizeof(r->digest.bytes));
+    cbor_put_bool(out, r->doubt);
 }
 
-int chunk_get_decode(const uint8_t *bytes, size_t size, struct digest *out) {
+int chunk_get_decode(const uint8_t *bytes, size_t size, struct chunk_get_request *out) {
     struct cbor_reader r;
-    struct digest digest;
+    struct chunk_get_request request;
     cbor_reader_init(&r, bytes, size);
     cbor_expect_array(&r, CHUNK_GET_FIELDS);
-    cbor_get_fixed(&r, digest.bytes, sizeof(digest.bytes));
+    cbor_get_fixed(&r, request.digest.bytes, sizeof(request.digest.bytes));
+    request.doubt = cbor_get_bool(&r);
     int rc = cbor_finish(&r);
     if (rc == 0) {
-        *out = digest;
+        *out = request;
     }
     return rc;
 }

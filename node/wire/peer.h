@@ -106,6 +106,10 @@ struct chunk_put_request {
     const uint8_t *bytes; /* stored bytes */
     size_t size;
 };
+struct chunk_get_request {
+    struct digest digest;
+    bool doubt; /* the copy that was sent before did not match its digest: look at it; no bytes come back */
+};
 struct join_request {
     uint8_t ticket[TICKET_ID_SIZE];
     struct digest proof;
@@ -182,8 +186,8 @@ int snapshot_piece_decode(const uint8_t *bytes, size_t size, struct snapshot_pie
 size_t chunk_put_size(const struct chunk_put_request *r); /* of what chunk_put_encode appends */
 void chunk_put_encode(const struct chunk_put_request *r, struct buf *out);
 int chunk_put_decode(const uint8_t *bytes, size_t size, struct chunk_put_request *out);
-void chunk_get_encode(const struct digest *d, struct buf *out);
-int chunk_get_decode(const uint8_t *bytes, size_t size, struct digest *out);
+void chunk_get_encode(const struct chunk_get_request *r, struct buf *out);
+int chunk_get_decode(const uint8_t *bytes, size_t size, struct chunk_get_request *out);
 void join_request_encode(const struct join_request *r, struct buf *out);
 int join_request_decode(const uint8_t *bytes, size_t size, struct join_request *out);
 void join_reply_encode(const struct join_reply *r, struct buf *out);

@@ -196,7 +196,7 @@ static void test_chunk_put_and_get(void **state) {
     struct buf b = scratch();
     struct chunk_put_request in = {.group = UINT32_MAX, .bytes = (const uint8_t *)"stored", .size = 6};
     struct chunk_put_request out;
-    struct digest got;
+    struct chunk_get_request get = {.doubt = true}, got;
     sample_fill(in.version, sizeof(in.version), 1);
     sample_fill(in.digest.bytes, sizeof(in.digest.bytes), 50);
     chunk_put_encode(&in, &b);
@@ -207,9 +207,11 @@ static void test_chunk_put_and_get(void **state) {
     assert_int_equal(out.size, 6);
     assert_memory_equal(out.bytes, "stored", 6);
     buf_clear(&b);
-    chunk_get_encode(&in.digest, &b);
+    get.digest = in.digest;
+    chunk_get_encode(&get, &b);
     assert_int_equal(chunk_get_decode(b.bytes, b.size, &got), 0);
-    assert_memory_equal(got.bytes, in.digest.bytes, sizeof(got.bytes));
+    assert_memory_equal(got.digest.bytes, in.digest.bytes, sizeof(got.digest.bytes));
+    assert_true(got.doubt);
     buf_release(&b);
 }
 

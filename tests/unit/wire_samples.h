@@ -175,7 +175,7 @@ static inline void sample_group_bodies(struct samples *s) {
     sample_fill(put.digest.bytes, sizeof(put.digest.bytes), 0x60);
     chunk_put_encode(&put, &s->buf);
     sample_done(s, "peer", "chunk-put", "usual", 0);
-    chunk_get_encode(&put.digest, &s->buf);
+    chunk_get_encode(&(struct chunk_get_request){.digest = put.digest, .doubt = true}, &s->buf);
     sample_done(s, "peer", "chunk-get", "usual", 0);
 }
 
