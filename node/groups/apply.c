@@ -81,7 +81,8 @@ static void answer(struct replica *r, struct apply_op *a, uint32_t i) {
 }
 
 /* Entries every live follower has are dropped once there are enough of them; whoever is further behind than the hard
- * limit gets a snapshot instead of an endless log. */
+ * limit gets a snapshot instead of an endless log. What follows a snapshot under way stays for a while longer: dropped
+ * before the snapshot is through, it would cost another one, and under a steady load another one without end. */
 static void compact(struct replica *r) {
     const struct groups_tuning *tuning = &r->groups->params.tuning;
     struct raft_status st;
@@ -96,6 +97,8 @@ static void compact(struct replica *r) {
             upto = p->match;
         }
     }
+    uint64_t keeps = st.log_bytes / GROUPS_LOG_STRETCH < tuning->log_bytes_max ? snapshot_send_keeps(r) : UINT64_MAX;
+    upto = upto < keeps ? upto : keeps;
     if (upto <= base) {
         return;
     }

@@ -25,6 +25,7 @@
 #define GROUPS_APPLY_ENTRIES_MAX 512
 #define GROUPS_RETRY_MS 1000   /* between repeats of a message of a move */
 #define GROUPS_ORPHAN_MS 10000 /* without a leader for this long: does it still belong? */
+#define GROUPS_LOG_STRETCH 4   /* a log may grow so many times too long while a snapshot is under way */
 #define GROUPS_SLACK 64        /* entries a follower may be behind and still count as caught up */
 
 /* Somebody's command in the log, waiting to be applied. */
@@ -208,6 +209,8 @@ void calls_release(struct groups *g);
 
 /* snapshot_send.c, snapshot_receive.c */
 void snapshot_send(struct replica *r, uint64_t to);
+/* Entries after this index follow a snapshot that is under way; UINT64_MAX: none is. */
+uint64_t snapshot_send_keeps(const struct replica *r);
 void snapshot_send_flush(struct groups *g);
 void snapshot_send_release(struct groups *g);
 void snapshot_clear(struct groups *g, uint32_t first, uint32_t count);

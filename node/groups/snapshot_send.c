@@ -17,6 +17,8 @@ struct snapshot_out {
     struct applied_row row;
     struct buf piece;
     uint32_t number;
+    uint64_t index; /* it covers; 0: not yet known */
+    bool overtaken; /* the core has asked for another one to the same replica since: it hears of that one only */
 };
 
 static void out_finish(struct snapshot_out *s, bool ok) {
@@ -25,7 +27,7 @@ static void out_finish(struct snapshot_out *s, bool ok) {
     TAILQ_REMOVE(&g->snapshots, s, link);
     g->snapshots_sending--;
     disk_view_close(s->view);
-    if (r && r->id == s->from) {
+    if (r && r->id == s->from && !s->overtaken) {
         struct raft_event ev = {.kind = RAFT_EV_SNAPSHOT_SENT,
                                 .sent = {.replica = s->to, .index = s->row.index, .ok = ok}};
         (void)replica_step(r, &ev);
@@ -46,7 +48,7 @@ static void out_acknowledged(void *ctx, int status, const uint8_t *body, size_t 
     struct snapshot_out *s = ctx;
     (void)body;
     (void)size;
-    if (status || s->cursor.done) {
+    if (status || s->cursor.done || s->overtaken) {
         out_finish(s, status == 0);
         return;
     }
@@ -58,12 +60,13 @@ static void out_read(struct disk_op *op, int status) {
     struct snapshot_out *s = (struct snapshot_out *)((char *)op - offsetof(struct snapshot_out, op));
     struct groups *g = s->groups;
     struct replica *r = g->replicas[s->group];
-    if (g->stopped || status || s->piece.error || !r || r->id != s->from || !r->leading) {
+    if (g->stopped || status || s->piece.error || s->overtaken || !r || r->id != s->from || !r->leading) {
         if (!g->stopped) {
             out_finish(s, false);
         }
         return;
     }
+    s->index = s->row.index;
     struct snapshot_piece piece = {.group = s->group,
                                    .from = s->from,
                                    .to = s->to,
@@ -83,8 +86,27 @@ static void out_read(struct disk_op *op, int status) {
     buf_release(&body);
 }
 
+static struct snapshot_out *find(const struct snapshot_list *list, const struct replica *r, uint64_t to) {
+    struct snapshot_out *s;
+    TAILQ_FOREACH(s, list, link) {
+        if (s->group == r->group && s->from == r->id && s->to == to && !s->overtaken) {
+            return s;
+        }
+    }
+    return NULL;
+}
+
+/* The core asks once, but not knowing of a transfer from an earlier leadership, or from before the follower caught up
+ * from the log after all. Two transfers to one replica would cut each other off again and again. */
 void snapshot_send(struct replica *r, uint64_t to) {
     struct groups *g = r->groups;
+    struct snapshot_out *under_way = find(&g->snapshots, r, to);
+    if (find(&g->snapshots_waiting, r, to)) {
+        return;
+    }
+    if (under_way) {
+        under_way->overtaken = true;
+    }
     const struct raft_replica *row = raft_config_find(raft_config(r->raft), to);
     struct snapshot_out *s = row ? calloc(1, sizeof(*s)) : NULL;
     CHECK(row && s);
@@ -100,6 +122,17 @@ void snapshot_send(struct replica *r, uint64_t to) {
     buf_init(&s->piece, PEER_BODY_MAX);
     TAILQ_INSERT_TAIL(&g->snapshots_waiting, s, link);
     groups_flush_soon(g);
+}
+
+uint64_t snapshot_send_keeps(const struct replica *r) {
+    uint64_t index = UINT64_MAX;
+    const struct snapshot_out *s;
+    TAILQ_FOREACH(s, &r->groups->snapshots, link) {
+        if (s->group == r->group && s->from == r->id && !s->overtaken && s->index != 0 && s->index < index) {
+            index = s->index;
+        }
+    }
+    return index;
 }
 
 /* Starts what waits, as far as views are to be had. */
