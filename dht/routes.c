@@ -77,13 +77,8 @@ bool routes_learn(struct routes *r, uint32_t group, const struct route *heard) {
         return false;
     /* The leader is of its term, the voters of their configuration: each is compared with its own kind before
      * either is replaced. */
-    bool current = heard->config > own->config || (heard->config == own->config && heard->term >= own->term);
     bool changed = learn_voters(own, heard);
     changed |= learn_leader(own, heard);
-    if (current && own->healthy != heard->healthy) {
-        own->healthy = heard->healthy;
-        changed = true;
-    }
     return changed;
 }
 

@@ -13,7 +13,6 @@ struct route {
     uint64_t term;   /* of the leader hint */
     uint32_t leader; /* node number, 0 when unknown */
     uint8_t count;   /* voters, both halves of a joint configuration */
-    bool healthy;    /* the leader's word: placement reached, every voter live and caught up */
     uint32_t nodes[ROUTE_NODES_MAX];
 };
 
@@ -23,7 +22,7 @@ int routes_new(uint32_t groups, struct routes **ret_routes); /* group numbers 0 
 void routes_free(struct routes *r);
 const struct route *routes_get(const struct routes *r, uint32_t group); /* never NULL; group < groups is checked */
 /* Takes what is newer: a larger config replaces the voters; a larger term (or an equal term with a leader where none
- * was known) replaces the leader; equal config and term refresh `healthy`. Returns whether anything changed. */
+ * was known) replaces the leader. Returns whether anything changed. */
 bool routes_learn(struct routes *r, uint32_t group, const struct route *heard);
 /* A leader hint that turned out wrong (did not answer, or is not the leader any more). */
 void routes_forget_leader(struct routes *r, uint32_t group, uint32_t node);

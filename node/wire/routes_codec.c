@@ -4,7 +4,7 @@
 #include "peer.h"
 
 #define BATCH_FIELDS 2 /* kind, array of routes */
-#define ROUTE_FIELDS 6
+#define ROUTE_FIELDS 5
 
 static void put_route(struct buf *out, const struct group_route *r) {
     CHECK(r->route.count <= ROUTE_NODES_MAX);
@@ -13,7 +13,6 @@ static void put_route(struct buf *out, const struct group_route *r) {
     cbor_put_uint(out, r->route.config);
     cbor_put_uint(out, r->route.term);
     cbor_put_uint(out, r->route.leader);
-    cbor_put_bool(out, r->route.healthy);
     field_put_nodes(out, r->route.nodes, r->route.count);
 }
 
@@ -24,7 +23,6 @@ static void get_route(struct cbor_reader *r, struct group_route *out) {
     out->route.config = cbor_get_uint(r, UINT64_MAX);
     out->route.term = cbor_get_uint(r, UINT64_MAX);
     out->route.leader = field_get_u32(r);
-    out->route.healthy = cbor_get_bool(r);
     out->route.count = field_get_nodes(r, out->route.nodes);
 }
 

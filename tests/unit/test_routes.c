@@ -101,21 +101,6 @@ static void a_leader_that_is_no_voter_any_more_is_forgotten(void **state) {
     assert_int_equal(routes_get(*state, GROUP)->term, 4);
 }
 
-static void health_is_refreshed_by_equal_configuration_and_term_only(void **state) {
-    struct route route = heard(9, 4, 2);
-    assert_true(routes_learn(*state, GROUP, &route));
-    route.healthy = true;
-    assert_true(routes_learn(*state, GROUP, &route));
-    assert_true(routes_get(*state, GROUP)->healthy);
-    struct route older_term = heard(9, 3, 2), older_config = heard(8, 4, 2);
-    assert_false(routes_learn(*state, GROUP, &older_term));
-    assert_false(routes_learn(*state, GROUP, &older_config));
-    assert_true(routes_get(*state, GROUP)->healthy);
-    route.healthy = false;
-    assert_true(routes_learn(*state, GROUP, &route));
-    assert_false(routes_get(*state, GROUP)->healthy);
-}
-
 static void an_implausible_route_is_refused(void **state) {
     struct route many = heard(9, 4, 2), nobody = heard(9, 4, 2);
     many.count = ROUTE_NODES_MAX + 1;
@@ -149,7 +134,6 @@ int main(void) {
         TEST(a_term_has_one_leader),
         TEST(a_larger_term_counts_even_with_an_older_configuration),
         TEST(a_leader_that_is_no_voter_any_more_is_forgotten),
-        TEST(health_is_refreshed_by_equal_configuration_and_term_only),
         TEST(an_implausible_route_is_refused),
         TEST(a_wrong_leader_is_forgotten_and_only_that_one),
     };

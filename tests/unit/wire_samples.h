@@ -66,8 +66,7 @@ static inline struct raft_config sample_config_max(uint64_t index) {
 
 static inline struct group_route sample_route(void) {
     return (struct group_route){
-        .group = 1023,
-        .route = {.config = 70000, .term = 9, .leader = 3, .count = 3, .healthy = true, .nodes = {3, 300, 70000}}};
+        .group = 1023, .route = {.config = 70000, .term = 9, .leader = 3, .count = 3, .nodes = {3, 300, 70000}}};
 }
 
 static inline struct group_route sample_route_max(void) {
