@@ -142,6 +142,20 @@ static void learn_versions(struct linear_op *ops, size_t count) {
     }
 }
 
+/* Who saw a version only saw the content that was stored with it. */
+static void learn_contents(struct linear_op *ops, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        if (ops[i].kind != LINEAR_GET || ops[i].result != LINEAR_DONE || ops[i].content != 0) {
+            continue;
+        }
+        for (size_t j = 0; j < count; j++) {
+            if (ops[j].kind == LINEAR_PUT && ops[j].version == ops[i].version) {
+                ops[i].content = ops[j].content;
+            }
+        }
+    }
+}
+
 static void show(const struct history *h, const struct linear_op *ops, size_t count, size_t culprit) {
     static const char *const kinds[] = {"put", "get", "rm"};
     static const char *const results[] = {"done", "missing", "refused", "unknown"};
@@ -169,6 +183,7 @@ static bool check_name(const struct history *h, const struct history_name *n, ch
         }
     }
     learn_versions(ops, count);
+    learn_contents(ops, count);
     enum linear_verdict verdict = linear_check(ops, count, HISTORY_STEPS_MAX, &culprit);
     if (verdict == LINEAR_NO) {
         show(h, ops, count, culprit);

@@ -33,7 +33,11 @@ struct search {
     struct entry *entries;
     struct entry **calls, **returns; /* by operation */
     struct entry head;
-    uint64_t *placed; /* row_words: see struct memory */
+    uint64_t *placed;   /* row_words: see struct memory */
+    uint32_t *source;   /* by get: the only put whose content it can have seen, or NOBODY */
+    uint32_t *readers;  /* by put: gets not yet placed whose source it is */
+    uint32_t *wanted;   /* by operation with LINEAR_MATCH: the put of that version, or NOBODY when not known */
+    uint32_t *stand_in; /* by operation: the equal one that is to be placed before it, or NOBODY */
     struct frame *stack;
     size_t depth;
     size_t known_left; /* returned operations not yet placed */
@@ -59,6 +63,10 @@ static bool condition_may(const struct search *s, uint32_t state, const struct l
         return absent != want_false;
     case LINEAR_MATCH:
         break;
+    }
+    uint32_t wanted = s->wanted[op - s->ops];
+    if (wanted != NOBODY) {
+        return (state == wanted) != want_false;
     }
     uint64_t there = absent ? 0 : s->ops[state].version;
     if (want_false) {
@@ -175,6 +183,76 @@ static void placed_flip(struct search *s, uint32_t op) {
     s->placed[1 + op / 64] ^= (uint64_t)1 << (op % 64);
 }
 
+/* Nobody can tell one such operation from another of its kind. */
+static bool unobserved(const struct linear_op *ops, size_t count, const struct linear_op *op) {
+    if (op->result != LINEAR_UNKNOWN || op->kind == LINEAR_GET || op->version != 0) {
+        return false;
+    }
+    for (size_t i = 0; i < count && op->kind == LINEAR_PUT; i++) {
+        if (ops[i].kind == LINEAR_GET && ops[i].result == LINEAR_DONE &&
+            (ops[i].content == 0 || ops[i].content == op->content)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool alike(const struct linear_op *a, const struct linear_op *b) {
+    return a->kind == b->kind && a->condition == b->condition && a->match == b->match;
+}
+
+/* Of operations that cannot be told apart, the one called first is placed first: it can stand in for any other. */
+static void find_stand_ins(struct search *s) {
+    bool *free_choice = calloc(s->count, sizeof(*free_choice));
+    CHECK(free_choice != NULL);
+    for (uint32_t i = 0; i < s->count; i++) {
+        free_choice[i] = unobserved(s->ops, s->count, &s->ops[i]);
+    }
+    for (uint32_t i = 0; i < s->count; i++) {
+        uint32_t found = NOBODY;
+        for (uint32_t j = 0; j < s->count && free_choice[i]; j++) {
+            bool before = s->ops[j].call_us < s->ops[i].call_us || (s->ops[j].call_us == s->ops[i].call_us && j < i);
+            if (free_choice[j] && before && alike(&s->ops[i], &s->ops[j]) &&
+                (found == NOBODY || s->ops[j].call_us >= s->ops[found].call_us)) {
+                found = j;
+            }
+        }
+        s->stand_in[i] = found;
+    }
+    free(free_choice);
+}
+
+static void find_sources(struct search *s) {
+    for (uint32_t i = 0; i < s->count; i++) {
+        const struct linear_op *get = &s->ops[i];
+        uint32_t candidates = 0;
+        s->source[i] = NOBODY;
+        for (uint32_t j = 0; j < s->count && get->kind == LINEAR_GET && get->result == LINEAR_DONE; j++) {
+            const struct linear_op *put = &s->ops[j];
+            bool possible = put->kind == LINEAR_PUT && (get->content == 0 || put->content == get->content) &&
+                            versions_agree(put->version, get->version);
+            candidates += possible;
+            s->source[i] = possible ? j : s->source[i];
+        }
+        if (candidates == 1) {
+            s->readers[s->source[i]]++;
+        } else {
+            s->source[i] = NOBODY;
+        }
+    }
+}
+
+static void find_wanted(struct search *s) {
+    for (uint32_t i = 0; i < s->count; i++) {
+        s->wanted[i] = NOBODY;
+        for (uint32_t j = 0; j < s->count && s->ops[i].condition == LINEAR_MATCH; j++) {
+            if (s->ops[j].kind == LINEAR_PUT && s->ops[j].version != 0 && s->ops[j].version == s->ops[i].match) {
+                s->wanted[i] = j;
+            }
+        }
+    }
+}
+
 static void search_init(struct search *s, const struct linear_op *ops, size_t count) {
     *s = (struct search){.ops = ops, .count = count, .state = NOBODY};
     s->memory.row_words = 1 + (count + 63) / 64;
@@ -183,7 +261,12 @@ static void search_init(struct search *s, const struct linear_op *ops, size_t co
     s->returns = calloc(count, sizeof(struct entry *));
     s->placed = calloc(s->memory.row_words, sizeof(*s->placed));
     s->stack = calloc(count, sizeof(*s->stack));
+    s->source = calloc(count, sizeof(*s->source));
+    s->readers = calloc(count, sizeof(*s->readers));
+    s->wanted = calloc(count, sizeof(*s->wanted));
+    s->stand_in = calloc(count, sizeof(*s->stand_in));
     CHECK(s->entries && s->calls && s->returns && s->placed && s->stack);
+    CHECK(s->source && s->readers && s->wanted && s->stand_in);
     for (uint32_t i = 0; i < count; i++) {
         CHECK(ops[i].call_us <= ops[i].return_us);
         CHECK((ops[i].result == LINEAR_UNKNOWN) == (ops[i].return_us == LINEAR_NEVER));
@@ -200,6 +283,9 @@ static void search_init(struct search *s, const struct linear_op *ops, size_t co
         last->next = e;
         last = e;
     }
+    find_sources(s);
+    find_wanted(s);
+    find_stand_ins(s);
 }
 
 static void search_release(struct search *s) {
@@ -208,6 +294,10 @@ static void search_release(struct search *s) {
     free(s->returns);
     free(s->placed);
     free(s->stack);
+    free(s->source);
+    free(s->readers);
+    free(s->wanted);
+    free(s->stand_in);
     free(s->memory.rows);
 }
 
@@ -228,6 +318,22 @@ static bool wasted(const struct search *s, uint32_t op) {
     return before != NULL && step(s, *before, op, &ignored);
 }
 
+/* A version that is replaced does not come back: whoever must have seen it has to be placed before. */
+static bool too_early(const struct search *s, uint32_t state_after) {
+    return s->state != NOBODY && state_after != s->state && s->readers[s->state] > 0;
+}
+
+static void count_reader(struct search *s, uint32_t op, bool placed) {
+    if (s->source[op] != NOBODY) {
+        CHECK(!placed || s->readers[s->source[op]] > 0);
+        s->readers[s->source[op]] += placed ? -1 : 1;
+    }
+}
+
+static bool is_placed(const struct search *s, uint32_t op) {
+    return s->placed[1 + op / 64] >> (op % 64) & 1;
+}
+
 static uint64_t state_word(uint32_t state) {
     return state == NOBODY ? 1 : (uint64_t)state + 2;
 }
@@ -235,7 +341,9 @@ static uint64_t state_word(uint32_t state) {
 /* Places the operation of this call next, unless that leads where the search was before. */
 static bool try_place(struct search *s, struct entry *call) {
     uint32_t state;
-    if (!step(s, s->state, call->op, &state) || wasted(s, call->op)) {
+    uint32_t first = s->stand_in[call->op];
+    if (!step(s, s->state, call->op, &state) || wasted(s, call->op) || too_early(s, state) ||
+        (first != NOBODY && !is_placed(s, first))) {
         return false;
     }
     bool unknown = s->ops[call->op].result == LINEAR_UNKNOWN;
@@ -249,6 +357,7 @@ static bool try_place(struct search *s, struct entry *call) {
     s->stack[s->depth++] = (struct frame){.call = call, .state_before = s->state};
     s->state = state;
     s->known_left -= s->ops[call->op].result != LINEAR_UNKNOWN;
+    count_reader(s, call->op, true);
     unlink_entry(call);
     unlink_entry(s->returns[call->op]);
     return true;
@@ -263,11 +372,22 @@ static struct entry *take_back(struct search *s) {
     placed_flip(s, f.call->op);
     s->state = f.state_before;
     s->known_left += s->ops[f.call->op].result != LINEAR_UNKNOWN;
+    count_reader(s, f.call->op, false);
     return f.call->next;
 }
 
+static void note_obstacle(struct search *s, const struct entry *e) {
+    if (e->at_us >= s->furthest_us) {
+        s->furthest_us = e->at_us;
+        s->furthest = e->op;
+    }
+}
+
+/* What can be tried at this point: first every returned operation, then those of unknown outcome, which are rarely
+ * needed. A return that is reached means that its operation, still unplaced, can wait no longer. */
 static enum linear_verdict search_run(struct search *s, size_t steps_max) {
     struct entry *e = s->head.next;
+    bool unknowns = false;
     size_t steps = 0;
     while (s->known_left > 0) {
         if (++steps > steps_max) {
@@ -275,17 +395,20 @@ static enum linear_verdict search_run(struct search *s, size_t steps_max) {
         }
         CHECK(e != NULL);
         if (!e->is_return) {
-            e = try_place(s, e) ? s->head.next : e->next;
-            continue;
-        }
-        if (e->at_us >= s->furthest_us) {
-            s->furthest_us = e->at_us;
-            s->furthest = e->op;
-        }
-        if (s->depth == 0) {
+            bool turn = (s->ops[e->op].result == LINEAR_UNKNOWN) == unknowns;
+            bool placed = turn && try_place(s, e);
+            unknowns = unknowns && !placed;
+            e = placed ? s->head.next : e->next;
+        } else if (!unknowns) {
+            note_obstacle(s, e);
+            unknowns = true;
+            e = s->head.next;
+        } else if (s->depth == 0) {
             return LINEAR_NO;
+        } else {
+            unknowns = s->ops[s->stack[s->depth - 1].call->op].result == LINEAR_UNKNOWN;
+            e = take_back(s);
         }
-        e = take_back(s);
     }
     return LINEAR_YES;
 }

@@ -161,7 +161,7 @@ static void the_culprit_is_named(void **state) {
 }
 
 /* A real register, with operations that take effect at a random moment between call and return. */
-static size_t make_history(struct prng *p, struct linear_op *ops, size_t count) {
+static size_t make_history(struct prng *p, struct linear_op *ops, size_t count, uint32_t lost_millionths) {
     uint64_t now = 20, there = 0;
     for (size_t i = 0; i < count; i++) {
         struct linear_op *op = &ops[i];
@@ -180,8 +180,8 @@ static size_t make_history(struct prng *p, struct linear_op *ops, size_t count) 
             there = op->kind == LINEAR_PUT ? i + 1 : 0;
         }
         op->return_us = now + prng_below(p, 12);
-        if (op->kind != LINEAR_GET && prng_chance(p, 50000)) {
-            *op = lost(*op);
+        if (op->kind != LINEAR_GET && prng_chance(p, lost_millionths)) {
+            *op = unseen_version(lost(*op));
         }
     }
     return count;
@@ -194,7 +194,7 @@ static void random_true_histories_pass_and_broken_ones_fail(void **state) {
     for (uint64_t seed = 1; seed <= 60; seed++) {
         struct prng p;
         prng_init(&p, seed, PRNG_SCENARIO, 0);
-        size_t count = make_history(&p, ops, 300);
+        size_t count = make_history(&p, ops, 300, 50000);
         assert_int_equal(linear_check(ops, count, STEPS, NULL), LINEAR_YES);
         size_t victim = 200;
         while (ops[victim].kind != LINEAR_GET || ops[victim].result != LINEAR_DONE) {
@@ -205,6 +205,24 @@ static void random_true_histories_pass_and_broken_ones_fail(void **state) {
         found++;
     }
     assert_int_equal(found, 60);
+}
+
+static void many_open_outcomes_can_be_decided(void **state) {
+    (void)state;
+    struct linear_op ops[1000];
+    for (uint64_t seed = 1; seed <= 10; seed++) {
+        struct prng p;
+        prng_init(&p, seed, PRNG_SCENARIO, 1);
+        size_t count = make_history(&p, ops, 1000, 200000);
+        assert_int_equal(linear_check(ops, count, STEPS, NULL), LINEAR_YES);
+    }
+}
+
+static void a_known_version_is_only_that_put(void **state) {
+    (void)state;
+    EXPECT(LINEAR_NO, put(0, 1, 1), unseen_version(lost(put(2, 3, 2))), put(4, 5, 3), if_match(put(6, 7, 4), 1));
+    EXPECT(LINEAR_YES, put(0, 1, 1), unseen_version(lost(put(2, 3, 2))), put(4, 5, 3), if_match(put(6, 7, 4), 3));
+    EXPECT(LINEAR_YES, put(0, 1, 1), unseen_version(lost(put(2, 3, 2))), if_match(put(6, 7, 4), 9));
 }
 
 int main(void) {
@@ -219,6 +237,8 @@ int main(void) {
         cmocka_unit_test(removal_says_whether_there_was_something),
         cmocka_unit_test(equal_contents_are_told_apart_by_their_versions),
         cmocka_unit_test(the_culprit_is_named),
+        cmocka_unit_test(many_open_outcomes_can_be_decided),
+        cmocka_unit_test(a_known_version_is_only_that_put),
         cmocka_unit_test(random_true_histories_pass_and_broken_ones_fail),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
