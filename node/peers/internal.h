@@ -60,6 +60,7 @@ struct request {
     struct peers *peers;
     enum request_state state;
     uint32_t node;
+    struct peer *peer; /* on whose list it is; NULL: on none (to ourselves, or to nobody known) */
     enum lane lane;
     enum peer_op op;
     uint64_t deadline_ms;

@@ -8,10 +8,9 @@
 
 static void request_finish(struct request *r, int status, const uint8_t *body, size_t size) {
     struct peers *p = r->peers;
-    struct peer *peer = peer_find(p, r->node);
     HASH_DEL(p->requests, r);
-    if (peer && r->node != p->self) {
-        TAILQ_REMOVE(&peer->requests, r, link);
+    if (r->peer) {
+        TAILQ_REMOVE(&r->peer->requests, r, link);
     }
     timer_stop(p->params.timers, &r->timer);
     r->cb(r->ctx, status, body, size);
@@ -117,7 +116,8 @@ void peers_request(struct peers *p, uint32_t node, enum lane lane, enum peer_op 
     buf_init(&r->body, PEER_BODY_MAX);
     bool full = HASH_COUNT(p->requests) >= PEERS_REQUESTS_MAX;
     HASH_ADD(hh, p->requests, id, sizeof(r->id), r);
-    if (peer && node != p->self) {
+    if (peer) {
+        r->peer = peer;
         TAILQ_INSERT_TAIL(&peer->requests, r, link);
     }
     if (body->error || full) {
@@ -255,10 +255,9 @@ int request_frame(struct link *l, const uint8_t *frame, size_t size) {
 void requests_release(struct peers *p) {
     struct request *r, *next;
     HASH_ITER(hh, p->requests, r, next) {
-        struct peer *peer = peer_find(p, r->node);
         HASH_DEL(p->requests, r);
-        if (peer && r->node != p->self) {
-            TAILQ_REMOVE(&peer->requests, r, link);
+        if (r->peer) {
+            TAILQ_REMOVE(&r->peer->requests, r, link);
         }
         timer_stop(p->params.timers, &r->timer);
         buf_release(&r->body);
