@@ -72,7 +72,7 @@ void serve_chunk_put(struct files *f, struct peers_call *call, const uint8_t *bo
     if (!rc && f->waiting_bytes + req.size > FILES_WAITING_MAX) {
         rc = ERR_BUSY;
     }
-    if (!rc && !disk_has_room(f->params.disk, DISK_CHUNKS, req.size)) {
+    if (!rc && !store_chunk_room(f, req.size)) {
         rc = ERR_NO_SPACE;
     }
     struct incoming *in = rc ? NULL : calloc(1, sizeof(*in));

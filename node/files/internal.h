@@ -35,7 +35,8 @@ struct files {
     TAILQ_HEAD(, put_chunk) put_chunks; /* whose put is over but whose answers are not */
     struct arrival_list arrivals;
     TAILQ_HEAD(, incoming) incoming; /* chunks sent to us, until they are answered */
-    uint64_t waiting_bytes;
+    uint64_t waiting_bytes; /* of incoming and arrivals */
+    uint64_t writing_bytes; /* of them, what is queued for the disk */
     TAILQ_HEAD(, fetch) fetches;
     TAILQ_HEAD(, small) smalls;
     TAILQ_HEAD(, list) lists;
@@ -60,6 +61,7 @@ typedef void store_chunk_cb(void *ctx, int status);
 void store_chunk(struct files *f, uint32_t group, const struct digest *digest, const struct version *version,
                  uint8_t *bytes, size_t size, bool wait, store_chunk_cb *cb, void *ctx);
 void store_chunk_effect(struct files *f, const struct machine_effect *e);
+bool store_chunk_room(const struct files *f, uint64_t size); /* besides what is queued */
 void store_chunk_drop(struct files *f, const struct digest *digest);
 void store_chunk_release(struct files *f);
 

@@ -379,7 +379,7 @@ static void pull_used(void *ctx, int status, const struct raft_config *config, c
     const struct item *it = pull_item(p);
     (void)config;
     int rc = status ? status : machine_status_answer(result, size);
-    if (!rc && !disk_has_room(p->repair->files->params.disk, DISK_CHUNKS, CHUNK_STORED_MAX)) {
+    if (!rc && !store_chunk_room(p->repair->files, CHUNK_STORED_MAX)) {
         rc = ERR_NO_SPACE;
     }
     if (rc || it->gone) {

@@ -48,6 +48,7 @@ static void arrival_free(struct arrival *a) {
     struct files *f = a->files;
     TAILQ_REMOVE(&f->arrivals, a, link);
     f->waiting_bytes -= a->size;
+    f->writing_bytes -= a->state == ARRIVAL_WRITING ? a->size : 0;
     timer_stop(f->params.timers, &a->timer);
     free(a->bytes);
     a->magic = 0;
@@ -74,13 +75,20 @@ static void write_done(struct disk_op *op, int status) {
     arrival_finish(arrival_of(op), 0);
 }
 
+/* What is queued does not show in the sizes that the disk knows, and a write that then fails is fatal. */
+bool store_chunk_room(const struct files *f, uint64_t size) {
+    return disk_has_room(f->params.disk, DISK_CHUNKS, f->writing_bytes + size);
+}
+
 static void arrival_write(struct arrival *a) {
     struct files *f = a->files;
-    if (!disk_has_room(f->params.disk, DISK_CHUNKS, a->size)) {
+    CHECK(a->state != ARRIVAL_WRITING);
+    if (!store_chunk_room(f, a->size)) {
         arrival_finish(a, ERR_NO_SPACE);
         return;
     }
     a->state = ARRIVAL_WRITING;
+    f->writing_bytes += a->size;
     timer_stop(f->params.timers, &a->timer);
     sweep_spare(f, &a->digest);
     a->op = (struct disk_op){.run = write_run, .done = write_done};
