@@ -10,6 +10,9 @@
 set -u
 export LC_ALL=C
 unset SHOAL_DATA NOTIFY_SOCKET
+# What a sanitizer finds must not look like an exit status of the program.
+export ASAN_OPTIONS="${ASAN_OPTIONS:-}:exitcode=99" UBSAN_OPTIONS="${UBSAN_OPTIONS:-}:exitcode=99"
+export TSAN_OPTIONS="${TSAN_OPTIONS:-}:exitcode=99" LSAN_OPTIONS="${LSAN_OPTIONS:-}:exitcode=99"
 
 SHOAL=${SHOAL:?the program to test}
 TOOLS=${TOOLS:-$(dirname "$SHOAL")}
@@ -53,10 +56,34 @@ fail() {
     exit 1
 }
 
+# The nodes that still run stop when they are told to, and nothing in the logs tells of a defect.
+ends_well() {
+    local file pid code
+    for file in "$work"/*.pid; do
+        pid=$(cat "$file" 2>/dev/null) && running "$pid" || continue
+        kill -TERM "$pid"
+        until_true 20 gone "$pid" || {
+            echo "FAIL  a node does not stop: ${file##*/}"
+            return 1
+        }
+        wait "$pid"
+        code=$?
+        [ "$code" -eq 0 ] || {
+            echo "FAIL  a node ended with status $code: ${file##*/}"
+            return 1
+        }
+    done
+    ! grep -E 'Sanitizer|runtime error:|check failed' "$work"/*.log /dev/null || {
+        echo "FAIL  a node tells of a defect"
+        return 1
+    }
+}
+
 at_exit() {
     status=$?
     trap '' HUP INT TERM
     trap - EXIT
+    [ "$status" -ne 0 ] || ends_well || status=1
     [ "$status" -eq 0 ] || show_logs
     # shellcheck disable=SC2086 # a list
     [ -z "$pids" ] || kill -KILL $pids 2>/dev/null
