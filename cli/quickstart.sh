@@ -54,7 +54,8 @@ install_packages() {
 	fi
 	say "Installing what is missing to build:$missing"
 	as_root env DEBIAN_FRONTEND=noninteractive apt-get update -qq
-	as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null
+	as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+		-o Dpkg::Use-Pty=0 $missing >/dev/null
 }
 
 build_shoal() {
@@ -68,17 +69,24 @@ build_shoal() {
 	}
 }
 
-# The process of node $1 when it runs and really is the one started here: its command line names the directory.
+# The process of node $1 when it runs: then it holds the lock in its directory, where its number stands. One that is
+# just starting could not take the lock while this looks, so only those are asked about that are not.
 node_pid() {
-	pid=$(cat "$dir/$1.pid" 2>/dev/null || true)
+	lock=$dir/$1/lock
+	if [ ! -f "$lock" ]; then
+		return 1
+	fi
+	held=0
+	flock -n "$lock" true || held=$?
+	# 1 is a lock that another process holds; anything above is flock's own trouble.
+	if [ "$held" -ne 1 ]; then
+		return 1
+	fi
+	pid=$(cat "$lock")
 	case $pid in
 	'' | *[!0-9]*) return 1 ;;
 	esac
-	if [ -r "/proc/$pid/cmdline" ] && tr '\0' '\n' <"/proc/$pid/cmdline" 2>/dev/null | grep -Fqx "$dir/$1"; then
-		say "$pid"
-		return 0
-	fi
-	return 1
+	say "$pid"
 }
 
 # Waits up to $1 seconds for a command to succeed.
@@ -146,19 +154,19 @@ start_node() {
 	say $! >"$dir/$n.pid"
 }
 
-# A process that was only just started does not have its command line yet, so here its state is asked.
+# A node that ends before it is ready is seen as soon as this shell, whose child it is, has collected it.
 node_ready_or_dead() {
-	grep -q '^ready:' "$dir/$1.log" && return 0
-	! grep -q '^State:[[:space:]]*[^XZ[:space:]]' "/proc/$(cat "$dir/$1.pid")/status" 2>/dev/null
+	grep -q '^ready:' "$dir/$1.log" || ! kill -0 "$(cat "$dir/$1.pid")" 2>/dev/null
 }
 
 expect_ready() {
 	if ! wait_for 30 node_ready_or_dead "$1" || ! grep -q '^ready:' "$dir/$1.log"; then
 		tail -n 5 "$dir/$1.log" >&2
+		say "quickstart: what was started goes on; to stop it: sh $here/cli/quickstart.sh stop" >&2
 		fail "node $1 did not start; its log is $dir/$1.log"
 	fi
 	: >"$dir/$1.joined"
-	say "  node $1 $(sed -n 's/^ready: //p' "$dir/$1.log" | head -n 1)"
+	say "  $(sed -n 's/^ready: //p' "$dir/$1.log" | head -n 1)"
 }
 
 # Nodes that belong to the swarm already come back together, because one alone may lack a majority; the others join.
@@ -206,6 +214,7 @@ try_swarm() {
 	pid=$(node_pid 1) || fail "node 1 has ended; its log is $dir/1.log"
 	say "Killing node 1 (process $pid) with SIGKILL"
 	kill -9 "$pid"
+	wait "$pid" 2>/dev/null || true # some shells would report its end on their own
 	wait_for 5 node_gone 1 || fail "node 1 does not die"
 	say "Fetching the file from node 2"
 	"$shoal" get -d "$dir/2" quickstart/shoal "$dir/fetched"
@@ -219,15 +228,15 @@ try_swarm() {
 	say "  it has caught up"
 }
 
-print_usage() {
+print_hints() {
 	cat <<END
 
 The swarm is running. Try:
 
   $shoal status -d $dir/1
-  $shoal put -d $dir/1 FILE
+  $shoal put -d $dir/1 $here/README.md
   $shoal ls -d $dir/2 -l
-  $shoal get -d $dir/3 FILE copy-of-FILE
+  $shoal get -d $dir/3 README.md copy-of-README.md
 
 Stop it:
 
@@ -238,13 +247,19 @@ END
 }
 
 case ${1:-} in
+'') ;;
 stop)
 	stop_nodes
+	say "No node of the quick start is running; what they stored stays in $dir"
 	exit 0
 	;;
-'') ;;
+-h | --help)
+	say "usage: sh cli/quickstart.sh [stop]"
+	exit 0
+	;;
 *)
-	fail "usage: sh cli/quickstart.sh [stop]"
+	printf 'usage: sh cli/quickstart.sh [stop]\n' >&2
+	exit 2
 	;;
 esac
 
@@ -257,4 +272,4 @@ stop_nodes
 choose_ports
 start_swarm
 try_swarm
-print_usage
+print_hints
