@@ -17,6 +17,8 @@
 
 #define FILES_PUT_WINDOW 8                   /* chunks of one put under way */
 #define FILES_GET_WINDOW 8                   /* chunks of one get under way or waiting to be taken */
+#define FILES_PUTS_MAX (32 * 1024 * 1024)    /* bytes of chunks under way, of all puts; beyond, none takes more */
+#define FILES_GETS_AHEAD 32                  /* chunks of all gets; beyond, each has only the one it needs next */
 #define FILES_WAITING_MAX (64 * 1024 * 1024) /* bytes held for references that have not arrived */
 #define FILES_TIMEOUT_MS 20000               /* an operation without progress for this long is given up */
 #define FILES_MESSAGE_MAX 512

@@ -70,16 +70,26 @@ static void get_unref(struct files_get *g) {
     }
 }
 
+static void slot_clear(struct files_get *g, struct slot *s) {
+    CHECK(s->state != SLOT_EMPTY && g->files->get_chunks > 0);
+    free(s->bytes);
+    s->bytes = NULL;
+    s->state = SLOT_EMPTY;
+    g->files->get_chunks--;
+}
+
 static void drop_slots(struct files_get *g) {
     for (int i = 0; i < FILES_GET_WINDOW; i++) {
         struct slot *s = &g->slots[i];
-        enum slot_state was = s->state;
-        free(s->bytes);
-        s->bytes = NULL;
-        s->state = SLOT_EMPTY;
-        if (was == SLOT_FETCHING) {
+        bool fetching = s->state == SLOT_FETCHING;
+        if (fetching) {
             fetch_cancel(s->fetch); /* it will not come back */
             s->fetch = NULL;
+        }
+        if (s->state != SLOT_EMPTY) {
+            slot_clear(g, s);
+        }
+        if (fetching) {
             get_unref(g);
         }
     }
@@ -142,6 +152,7 @@ static void slot_fetch(struct files_get *g, struct slot *s, uint32_t index) {
     s->get = g;
     s->index = index;
     s->state = SLOT_FETCHING;
+    g->files->get_chunks++;
     g->refs++;
     s->fetch = fetch_begin(g->files, &g->chunks[index].digest, false, slot_filled, s);
 }
@@ -152,7 +163,8 @@ static void ask_ahead(struct files_get *g) {
         start += g->chunks[i].size;
     }
     for (int i = 0; i < FILES_GET_WINDOW && g->fetched < g->chunk_count && start < g->end; i++) {
-        if (g->slots[i].state == SLOT_EMPTY) {
+        bool needed = g->fetched == g->chunk;
+        if (g->slots[i].state == SLOT_EMPTY && (needed || g->files->get_chunks < FILES_GETS_AHEAD)) {
             start += g->chunks[g->fetched].size;
             slot_fetch(g, &g->slots[i], g->fetched++);
         }
@@ -171,7 +183,7 @@ static void chunk_failed(struct files_get *g, struct slot *s) {
         get_fail(g, s->status == ERR_NOT_FOUND ? ERR_CORRUPT : s->status, remedy);
         return;
     }
-    s->state = SLOT_EMPTY;
+    slot_clear(g, s);
     g->recheck = true;
 }
 
@@ -198,7 +210,7 @@ static void deliver_chunk(struct files_get *g, struct slot *s) {
         g->chunk++;
     }
     s->bytes = NULL;
-    s->state = SLOT_EMPTY;
+    slot_clear(g, s);
     g->progress_ms = clock_now_ms(g->files->params.clock);
     g->params.data(g->params.ctx, plain + from, (size_t)(to - from));
     free(bytes);

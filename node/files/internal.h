@@ -35,8 +35,10 @@ struct files {
     TAILQ_HEAD(, put_chunk) put_chunks; /* whose put is over but whose answers are not */
     struct arrival_list arrivals;
     TAILQ_HEAD(, incoming) incoming; /* chunks sent to us, until they are answered */
-    uint64_t waiting_bytes; /* of incoming and arrivals */
-    uint64_t writing_bytes; /* of them, what is queued for the disk */
+    uint64_t put_bytes;              /* of the chunks of puts */
+    uint32_t get_chunks;             /* in the windows of gets */
+    uint64_t waiting_bytes;          /* of incoming and arrivals */
+    uint64_t writing_bytes;          /* of them, what is queued for the disk */
     TAILQ_HEAD(, fetch) fetches;
     TAILQ_HEAD(, small) smalls;
     TAILQ_HEAD(, list) lists;

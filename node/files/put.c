@@ -156,7 +156,23 @@ void files_put_data(struct files_put *p, const uint8_t *bytes, size_t size) {
 }
 
 bool files_put_wants(const struct files_put *p) {
-    return p->state == PUT_FILLING && p->active < FILES_PUT_WINDOW && p->files->waiting_bytes < FILES_WAITING_MAX / 2;
+    return p->state == PUT_FILLING && p->active < FILES_PUT_WINDOW && p->files->put_bytes < FILES_PUTS_MAX;
+}
+
+/* Every put that was held back is told, so that none waits behind those that already have chunks under way. */
+void put_spent(struct files *f, size_t size) {
+    bool was_full = f->put_bytes >= FILES_PUTS_MAX;
+    struct files_put *p;
+    CHECK(size <= f->put_bytes);
+    f->put_bytes -= size;
+    if (!was_full || f->put_bytes >= FILES_PUTS_MAX || f->stopped) {
+        return;
+    }
+    TAILQ_FOREACH(p, &f->puts, link) {
+        if (files_put_wants(p) && p->params.more) {
+            p->params.more(p->params.ctx);
+        }
+    }
 }
 
 void files_put_end(struct files_put *p) {
@@ -216,7 +232,7 @@ static void put_fire(struct timer *t) {
         return;
     }
     if (files_put_wants(p) && p->params.more) {
-        p->params.more(p->params.ctx); /* the node's own limit may have let go meanwhile */
+        p->params.more(p->params.ctx);
     }
     timer_start(f->params.timers, &p->timer, now + FILES_WATCH_MS);
 }

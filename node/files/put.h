@@ -17,7 +17,7 @@ struct files_put {
     size_t text_size;
     struct version version;
     enum put_state state;
-    bool abandoned, reported, stalled;
+    bool abandoned, reported;
     uint32_t refs;   /* callbacks under way: freed at 0 when OVER */
     struct buf fill; /* the chunk being gathered, header included */
     uint64_t size;
@@ -36,6 +36,8 @@ void put_chunk_durable(struct files_put *p, uint32_t index);
 void put_fail(struct files_put *p, int status, const char *remedy);
 void put_progress(struct files_put *p);
 void put_unref(struct files_put *p);
+/* Bytes of chunks are no longer under way. */
+void put_spent(struct files *f, size_t size);
 void put_chunk_release(struct files *f);
 
 #endif

@@ -59,6 +59,7 @@ static void chunk_over(struct put_chunk *c) {
     timer_stop(c->files->params.timers, &c->timer);
     free(c->bytes);
     c->bytes = NULL;
+    put_spent(c->files, c->size);
     put_unref(p);
 }
 
@@ -253,6 +254,7 @@ void put_chunk_begin(struct files_put *p, uint32_t index, uint8_t *stored, size_
     c->timer.fire = chunk_fire;
     c->refs = 1;
     p->refs++;
+    f->put_bytes += size;
     TAILQ_INSERT_TAIL(&f->put_chunks, c, link);
     c->op = (struct disk_op){.run = hash_run, .done = hash_done};
     disk_work(f->params.disk, &c->op);
