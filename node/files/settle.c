@@ -5,9 +5,9 @@
  *   IDLE ──time──▶ walk: each group led here, a few at once
  *                    page of old pending references ──▶ one question per version ──▶ confirm or delete ──▶ next page
  *
- * What a version was found to be holds for ever: aborted is final, and the references of one that was live once are
- * taken away by the outbox of its name. So verdicts may be remembered across groups. A step that fails is left to the
- * next walk. */
+ * A verdict is remembered across the groups of one walk: aborted is final, and the old references of a version that is
+ * live are taken away by the outbox of its name once it is not. No longer than that: a reference whose proposal was
+ * delayed may come when the version is gone and its outbox is done with. A step that fails is left to the next walk. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -329,6 +329,7 @@ static void settle_fire(struct timer *t) {
     struct settle *s = (struct settle *)((char *)t - offsetof(struct settle, timer));
     CHECK(s->next_group == 0);
     s->next_group = GROUPS_ROOT + 1;
+    memset(s->kept, 0, sizeof(s->kept));
     walk(s);
 }
 
