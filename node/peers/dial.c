@@ -51,6 +51,9 @@ void dial_opened(struct link *l) {
         p->params.events.opened(p->params.events.ctx, peer->node);
     }
     requests_opened(peer, l->lane);
+    if (l->out.size) {
+        link_queue(l); /* answers that waited for the session, too */
+    }
 }
 
 void dial_closed(struct link *l) {

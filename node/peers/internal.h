@@ -144,7 +144,7 @@ void peers_log(struct peers *p, const char *format, ...) __attribute__((format(p
 /* link.c */
 int link_dial(struct peers *p, const char *addr, struct link **ret_link);
 void link_close(struct link *l, const char *why); /* why: a line for the log, or NULL */
-void link_queue(struct link *l);                  /* l->out is not empty */
+void link_queue(struct link *l);                  /* l->out is not empty: it leaves once l is open */
 void link_flush_fire(struct timer *t);
 void link_free(struct link *l);
 

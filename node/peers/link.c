@@ -81,6 +81,9 @@ static int to_network(void *ctx, const uint8_t *bytes, size_t size) {
 
 void link_queue(struct link *l) {
     struct peers *p = l->peers;
+    if (l->state != LINK_OPEN) {
+        return; /* it waits for the session: see dial_opened */
+    }
     if (!l->out_queued) {
         l->out_queued = true;
         TAILQ_INSERT_TAIL(&p->dirty, l, out_link);

@@ -182,7 +182,8 @@ static struct link *open_link(struct peer *peer, enum lane lane) {
 }
 
 /* Members are answered on our own session of the same lane. While the bulk lane is only being dialled, a short answer
- * may take the control lane: it is no burden there, and losing it would cost the asker its whole timeout. */
+ * may take the control lane: it is no burden there. Any other waits in the session that is being dialled: losing it
+ * would cost the asker its whole timeout. */
 static struct link *reply_link(struct peers *p, const struct call *c, size_t size) {
     struct link *l;
     if (c->pub.from) {
@@ -191,8 +192,9 @@ static struct link *reply_link(struct peers *p, const struct call *c, size_t siz
         if (peer && !l) {
             dial(peer, c->pub.lane);
             l = size <= REPLY_ON_CONTROL_MAX ? open_link(peer, LANE_CONTROL) : NULL;
+            l = l ? l : peer->out[c->pub.lane];
         }
-        return l;
+        return l && l->state != LINK_CLOSING ? l : NULL;
     }
     TAILQ_FOREACH(l, &p->links, link) {
         if (l->serial == c->serial) {
@@ -200,6 +202,19 @@ static struct link *reply_link(struct peers *p, const struct call *c, size_t siz
         }
     }
     return NULL;
+}
+
+/* An answer that would queue up behind too many others is no answer, but says so. */
+static void send_reply(struct link *l, uint64_t id, int status, const void *body, size_t size) {
+    bool room = net_unsent(l->conn) + l->out.size <= PEERS_BULK_UNSENT_MAX;
+    struct peer_reply reply = {.id = id, .status = status, .body = body, .body_size = size};
+    if (!room) {
+        reply = (struct peer_reply){.id = id, .status = ERR_BUSY};
+    }
+    if (net_unsent(l->conn) + l->out.size <= PEERS_BULK_UNSENT_MAX + FRAME_MAX) {
+        peer_reply_frame(&reply, &l->out);
+        link_queue(l);
+    }
 }
 
 static void reply_loop(struct peers *p, const struct call *c, int status, const void *body, size_t size) {
@@ -219,10 +234,8 @@ void peers_reply(struct peers_call *call, int status, const void *body, size_t s
     CHECK(err_known(status));
     if (to_self) {
         reply_loop(p, c, status, body, size);
-    } else if (l && net_unsent(l->conn) + l->out.size <= PEERS_BULK_UNSENT_MAX + FRAME_MAX) {
-        struct peer_reply reply = {.id = c->id, .status = status, .body = body, .body_size = size};
-        peer_reply_frame(&reply, &l->out);
-        link_queue(l);
+    } else if (l) {
+        send_reply(l, c->id, status, body, size);
     }
     TAILQ_REMOVE(&p->calls, c, link);
     p->call_count--;
@@ -241,7 +254,12 @@ int request_frame(struct link *l, const uint8_t *frame, size_t size) {
     }
     struct call *c = call_new(p, l->role == LINK_GUEST ? 0 : l->node, l->lane, req.id);
     if (!c) {
-        return 0; /* the asker will time out and try again */
+        struct call refused = {.pub = {.from = l->node, .lane = l->lane}, .serial = l->serial};
+        struct link *back = reply_link(p, &refused, 0);
+        if (back) {
+            send_reply(back, req.id, ERR_BUSY, NULL, 0);
+        }
+        return 0;
     }
     if (l->role == LINK_GUEST) {
         c->serial = l->serial;
