@@ -32,6 +32,7 @@ struct link {
     struct net_conn *conn;
     uint64_t serial; /* never reused: how a guest's call finds its way back */
     bool dialled;
+    bool asked;         /* a guest: its one question came */
     bool opened;        /* was OPEN once */
     uint64_t opened_ms; /* when */
     enum link_state state;
@@ -43,7 +44,7 @@ struct link {
     struct frame_reader frames;
     struct buf out; /* whole frames of this turn */
     bool out_queued;
-    struct timer timer; /* the handshake must be over by then */
+    struct timer timer; /* the handshake must be over by then; of a guest: everything */
     TAILQ_ENTRY(link) link;
     TAILQ_ENTRY(link) out_link;
 };
@@ -125,7 +126,7 @@ struct peers {
     struct peer *peers; /* by node */
     struct link_list links;
     struct link_list dirty; /* have something to send */
-    uint32_t strangers;
+    uint32_t strangers;     /* accepted links of no member */
     uint64_t next_serial;
     struct request *requests; /* by id */
     uint64_t next_request;

@@ -35,7 +35,7 @@ void link_free(struct link *l) {
     if (l->out_queued) {
         TAILQ_REMOVE(&p->dirty, l, out_link);
     }
-    if (!l->dialled && l->role == LINK_STRANGER) {
+    if (!l->dialled && l->role != LINK_MEMBER) {
         p->strangers--;
     }
     TAILQ_REMOVE(&p->links, l, link);
@@ -140,7 +140,7 @@ static int start_session(struct link *l) {
 }
 
 static void open_as(struct link *l, enum link_role role, size_t frame_limit) {
-    if (!l->dialled && l->role == LINK_STRANGER) {
+    if (!l->dialled && role == LINK_MEMBER) {
         l->peers->strangers--;
     }
     l->role = role;
@@ -276,19 +276,21 @@ void peers_received(struct peers *p, struct net_conn *c, const uint8_t *bytes, s
 
 /* ---- events of the net port ------------------------------------------------------------------------------------- */
 
-static void evict_stranger(struct peers *p) {
+/* Whoever has not even finished a handshake goes before a guest. */
+static bool evict_oldest(struct peers *p, enum link_role role) {
     struct link *l;
     TAILQ_FOREACH(l, &p->links, link) {
-        if (!l->dialled && l->role == LINK_STRANGER && l->state != LINK_CLOSING) {
+        if (!l->dialled && l->role == role && l->state != LINK_CLOSING) {
             link_close(l, "too many unknown connections: the oldest goes");
-            return;
+            return true;
         }
     }
+    return false;
 }
 
 void peers_accepted(struct peers *p, struct net_conn *c) {
-    if (p->strangers >= PEERS_STRANGERS_MAX) {
-        evict_stranger(p);
+    if (p->strangers >= PEERS_STRANGERS_MAX && !evict_oldest(p, LINK_STRANGER)) {
+        (void)evict_oldest(p, LINK_GUEST);
     }
     struct link *l = p->known && p->strangers < 2 * PEERS_STRANGERS_MAX ? link_new(p, c, false) : NULL;
     if (!l) {

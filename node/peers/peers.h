@@ -2,8 +2,8 @@
  *
  * A node sends to another on sessions it dialled itself and receives on sessions it accepted, so no two ends ever have
  * to agree which of two crossing connections survives, and a path that works in one direction only is seen as such.
- * After the handshake the other end is a member (its key is in the member table), a guest (may only send OP_JOIN), or
- * it is cut off. */
+ * After the handshake the other end is a member (its key is in the member table), a guest (may only send OP_JOIN, once:
+ * what it asks becomes an entry of the root group's log), or it is cut off. */
 #ifndef SHOAL_PEERS_H
 #define SHOAL_PEERS_H
 
@@ -18,7 +18,8 @@
 #define PEERS_DEAD_MS 2000      /* no ping for this long: not alive */
 #define PEERS_STALE_MS 5000     /* no ping for this long: dial anew */
 #define PEERS_HANDSHAKE_MS 5000 /* to finish a handshake and say something */
-#define PEERS_STRANGERS_MAX 64  /* connections that have not shown who they are */
+#define PEERS_GUEST_MS 30000    /* to hear whether it may join: as long as the inviter tries */
+#define PEERS_STRANGERS_MAX 64  /* connections of no member: half-open ones and guests */
 #define PEERS_REDIAL_MIN_MS 100
 #define PEERS_REDIAL_MAX_MS 2000
 #define PEERS_CONTROL_UNSENT_MAX (16 * 1024 * 1024) /* beyond: control messages to that peer are dropped */

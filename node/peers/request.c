@@ -252,6 +252,13 @@ int request_frame(struct link *l, const uint8_t *frame, size_t size) {
     if ((l->role == LINK_GUEST) != (req.op == OP_JOIN)) {
         return ERR_PROTOCOL; /* guests may ask to join and nothing else; members have joined */
     }
+    if (l->role == LINK_GUEST) {
+        if (l->asked) {
+            return ERR_PROTOCOL;
+        }
+        l->asked = true;
+        timer_start(p->params.timers, &l->timer, clock_now_ms(p->params.clock) + PEERS_GUEST_MS);
+    }
     struct call *c = call_new(p, l->role == LINK_GUEST ? 0 : l->node, l->lane, req.id);
     if (!c) {
         struct call refused = {.pub = {.from = l->node, .lane = l->lane}, .serial = l->serial};
