@@ -41,7 +41,6 @@ void dial_opened(struct link *l) {
     struct peers *p = l->peers;
     struct peer *peer = peer_find(p, l->node);
     CHECK(peer && peer->out[l->lane] == l);
-    peer->redial[l->lane].backoff_ms = PEERS_REDIAL_MIN_MS;
     if (l->lane == LANE_CONTROL) {
         /* The other side learns at once that we are here. */
         struct peer_ping ping = {0};
@@ -70,6 +69,10 @@ void dial_closed(struct link *l) {
     CHECK(peer->out[l->lane] == l);
     peer->out[l->lane] = NULL;
     requests_lost(peer, l->lane, l->opened ? ERR_CLOSED : ERR_UNREACHABLE);
+    if (l->opened && clock_now_ms(l->peers->params.clock) >= l->opened_ms + PEERS_DEAD_MS) {
+        /* Not sooner: who does not know us (any more) cuts us off only after the session opened on our side. */
+        peer->redial[l->lane].backoff_ms = PEERS_REDIAL_MIN_MS;
+    }
     if (l->lane == LANE_CONTROL) {
         if (l->opened) {
             l->peers->params.events.lost(l->peers->params.events.ctx, peer->node);
