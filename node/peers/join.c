@@ -13,6 +13,7 @@ static void join_fire(struct timer *t) {
     struct joining *j = &p->joining;
     if (j->link) {
         link_close(j->link, NULL);
+        j->link = NULL; /* its end is no news for the next attempt */
     }
     if (j->active) {
         join_report(j, j->status ? j->status : ERR_TIMEOUT, NULL, 0);
