@@ -44,11 +44,23 @@ static int swarm_row_get(struct txn *t, struct swarm_row *out) {
 
 /* ---- serving ---------------------------------------------------------------------------------------------------- */
 
+/* Why an address cannot be listened on, to whoever chose it. */
+static const char *listen_reason(int rc) {
+    switch (rc) {
+    case ERR_INVALID:
+        return "that is no address of this machine";
+    case ERR_REFUSED:
+        return "the system does not allow it";
+    default:
+        return err_text(rc);
+    }
+}
+
 static int open_doors(struct node *n) {
     char bound[MEMBER_ADDR_SIZE];
     int rc = net_listen(n->params.net, NET_PEER, n->listen, bound, sizeof(bound));
     if (rc) {
-        node_fail(n, rc, "cannot listen on %s: %s; choose another address with --listen", n->listen, err_text(rc));
+        node_fail(n, rc, "cannot listen on %s: %s; choose another address with --listen", n->listen, listen_reason(rc));
         return rc;
     }
     if (!n->advertise[0]) {

@@ -32,7 +32,7 @@ struct net_events {
 /* Set once, before listening or connecting. */
 void net_on_events(struct net *n, const struct net_events *events);
 /* PEER: "host:port" (port 0: any free one). LOCAL: a path. *ret_addr (may be NULL) gets the bound "host:port".
- * ERR_IN_USE, ERR_INVALID, ERR_IO. */
+ * ERR_IN_USE, ERR_INVALID, ERR_REFUSED (a port the system keeps to itself), ERR_IO. */
 int net_listen(struct net *n, enum net_kind kind, const char *addr, char *ret_addr, size_t ret_addr_size);
 /* Starts connecting to a PEER address; names are resolved off the loop. ERR_INVALID for text that is no address,
  * ERR_BUSY when NET_CONNS_MAX are open, ERR_NOMEM. */

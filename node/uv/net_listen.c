@@ -88,6 +88,8 @@ static int listen_tcp(struct net_listener *l, const char *text) {
         uv_error = uv_listen(&l->handle.stream, NET_BACKLOG, listener_on_connection);
     if (uv_error == UV_EADDRNOTAVAIL || uv_error == UV_EINVAL)
         return ERR_INVALID;
+    if (uv_error == UV_EACCES)
+        return ERR_REFUSED;
     return uv_error == 0 ? 0 : net_error(uv_error);
 }
 
