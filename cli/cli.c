@@ -71,6 +71,7 @@ int cli_finish_output(void) {
 
 void cli_print_usage(const struct cli_command *command) {
     printf("shoal %s: %s\n\n%s", command->name, command->summary, command->usage);
+    puts("\nWithout -d, DIR is $SHOAL_DATA, or else ~/.local/share/shoal.");
 }
 
 static int cli_default_dir(struct cli_args *args) {
@@ -131,8 +132,9 @@ int cli_expect_operands(struct cli_args *args, int least, int most) {
     if (args->operand_count >= least && args->operand_count <= most)
         return CLI_END;
     if (args->operand_count < least)
-        args->exit = cli_usage_error(args->command, "%s: something is missing", args->command->name);
+        args->exit = cli_usage_error(args->command, "%s: too few arguments", args->command->name);
     else
-        args->exit = cli_usage_error(args->command, "%s: what is '%s' for?", args->command->name, args->operands[most]);
+        args->exit = cli_usage_error(args->command, "%s: one argument too many: '%s'", args->command->name,
+                                     args->operands[most]);
     return CLI_STOP;
 }

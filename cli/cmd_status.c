@@ -109,6 +109,10 @@ const struct cli_command command_status = {
              "  --json          {swarm, self, epoch, replicas,\n"
              "                  arcs: {total, healthy, under_replicated, leaderless},\n"
              "                  members: [{node, id, addr, zone, state, alive, capacity, used, leaders}]}\n"
-             "  -d, --data DIR  data directory of the node to ask\n",
+             "  -d, --data DIR  data directory of the node to ask\n\n"
+             "The node marked * is the one asked. STATE is what the swarm has decided about a node, SEEN whether\n"
+             "the node asked hears from it. An arc is healthy when every node that should keep it does,\n"
+             "under-replicated when one does not, leaderless when no leader is heard of, mostly because a\n"
+             "majority of its nodes is away: its files wait until they are back.\n",
     .run = status_run,
 };

@@ -21,7 +21,9 @@ static void print_overview(FILE *out) {
     fputs("shoal: peer-to-peer storage that keeps files while machines come and go\n\n", out);
     for (size_t i = 0; i < COMMANDS; i++)
         fprintf(out, "  shoal %-8s %s\n", commands[i]->name, commands[i]->summary);
-    fputs("\n  shoal help COMMAND tells more; so does man shoal.\n", out);
+    fprintf(out, "  shoal %-8s %s\n", "help", "tell what a command does: shoal help COMMAND");
+    fprintf(out, "  shoal %-8s %s\n", "version", "print the version");
+    fputs("\nshoal help COMMAND tells more; so does man shoal.\n", out);
 }
 
 static int help(const char *name) {
