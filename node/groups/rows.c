@@ -217,6 +217,9 @@ int log_load(struct txn *t, uint32_t group, uint64_t first, struct raft_entry **
         count++;
         rc = txn_next(t, TABLE_LOG, slice_of(key, sizeof(key)), &k, &v);
     }
+    if (!rc && k.size >= sizeof(group) && get_u32(k.bytes) == group) {
+        rc = ERR_CORRUPT; /* a gap: what follows it was acknowledged, so what is missing was, too */
+    }
     if (rc && rc != ERR_NOT_FOUND) {
         while (count > 0) {
             raft_entry_unref(entries[--count]);

@@ -31,8 +31,8 @@ int applied_row_del(struct txn *t, uint32_t group); /* absence is fine */
 int log_put(struct txn *t, uint32_t group, const struct raft_entry *e);
 /* Deletes the entries first..last (inclusive). */
 int log_del(struct txn *t, uint32_t group, uint64_t first, uint64_t last);
-/* The entries from `first` on, in order, as long as they are consecutive; the array and one reference each are the
- * caller's. ERR_CORRUPT for rows that are no entries. */
+/* The entries from `first` on, in order; the array and one reference each are the caller's. ERR_CORRUPT for rows that
+ * are no entries, or when one is missing. */
 int log_load(struct txn *t, uint32_t group, uint64_t first, struct raft_entry ***ret_entries, size_t *ret_count);
 
 #endif
