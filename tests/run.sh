@@ -17,7 +17,7 @@ failed=0
 export LC_ALL=C
 
 packages='gcc libc6-dev binutils cmake ninja-build pkg-config clang clang-format clang-tidy llvm
-    libsodium-dev libuv1-dev liblmdb-dev libcbor-dev libbsd-dev uthash-dev libcmocka-dev'
+    libsodium-dev libuv1-dev liblmdb-dev libcbor-dev libbsd-dev uthash-dev libcmocka-dev jq'
 
 say() {
     printf '%s\n' "$*"
@@ -97,6 +97,9 @@ furnish_chroot() {
         say "== mounting /proc"
         as_root mount -t proc proc /proc || fatal "the sanitizers need /proc: mount -t proc proc /proc"
         trap 'as_root umount /proc' EXIT
+        trap 'exit 129' HUP
+        trap 'exit 130' INT
+        trap 'exit 143' TERM
     fi
 }
 

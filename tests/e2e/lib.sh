@@ -15,6 +15,7 @@ export ASAN_OPTIONS="${ASAN_OPTIONS:-}:exitcode=99" UBSAN_OPTIONS="${UBSAN_OPTIO
 export TSAN_OPTIONS="${TSAN_OPTIONS:-}:exitcode=99" LSAN_OPTIONS="${LSAN_OPTIONS:-}:exitcode=99"
 
 SHOAL=${SHOAL:?the program to test}
+command -v jq >/dev/null 2>&1 || { echo 'FAIL  jq is not installed'; exit 1; }
 TOOLS=${TOOLS:-$(dirname "$SHOAL")}
 e2e=$(cd "$(dirname "$0")" && pwd)
 patience=1
