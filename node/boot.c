@@ -197,6 +197,10 @@ static const char *join_remedy(int status) {
                "'shoal invite'";
     case ERR_REFUSED:
         return "this node's identity was removed from the swarm for good: start with an empty directory";
+    case ERR_UNREACHABLE:
+    case ERR_TIMEOUT:
+    case ERR_CLOSED:
+        return "no node answers there: does it run, and can this machine reach that address?";
     default:
         return err_text(status);
     }

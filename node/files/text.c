@@ -16,7 +16,7 @@ const char *files_remedy(int status) {
     case ERR_NOT_FOUND:
         return "there is no such file: see 'shoal ls'";
     case ERR_PRECONDITION:
-        return "the name is not in the state the condition asks for: see 'shoal stat'";
+        return "the condition does not hold: 'shoal stat' shows what is stored under this name";
     case ERR_ABORTED:
         return "the upload took so long that it was given up: try again";
     case ERR_CORRUPT:
