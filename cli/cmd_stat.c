@@ -45,8 +45,9 @@ static void stat_print_text(const struct client_message *m, const char *version,
     if (m->u.stat_reply.is_inline)
         printf("chunks    0 (stored with the name)\n");
     else
-        printf("chunks    %u, each on at least %u nodes\n", m->u.stat_reply.chunks, m->u.stat_reply.chunk_replicas_min);
-    printf("arc       %u\nreplicas  nodes ", m->u.stat_reply.arc);
+        printf("chunks    %u, each on %u node%s or more\n", m->u.stat_reply.chunks, m->u.stat_reply.chunk_replicas_min,
+               m->u.stat_reply.chunk_replicas_min == 1 ? "" : "s");
+    printf("arc       %u\nreplicas  node%s ", m->u.stat_reply.arc, m->u.stat_reply.replica_count == 1 ? "" : "s");
     stat_print_replicas(m, ", ");
     if (m->u.stat_reply.leader != 0)
         printf("; led by node %u\n", m->u.stat_reply.leader);
