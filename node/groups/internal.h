@@ -66,7 +66,10 @@ struct move {
     uint64_t deciding;   /* replica id that is to be promoted, once it lacks nothing referenced */
     uint64_t decided_at; /* up to this index */
     uint64_t complete;   /* replica id that lacks no chunk */
-    uint64_t asked_ms;   /* last message */
+    uint64_t joint;      /* index of the joint configuration that is to be left */
+    uint32_t whole;      /* bits of its rows: replicas that lack nothing referenced before it */
+    uint32_t asked_row;
+    uint64_t asked_ms; /* last message */
     bool asking;
     uint32_t removed_count;
     struct removed_replica removed[GROUPS_REMOVED_MAX];
@@ -116,6 +119,7 @@ struct ask {
     uint32_t group;
     uint64_t asker;  /* replica id that asked */
     uint64_t target; /* replica id it is about */
+    uint64_t index;  /* that it asks about, if any */
     enum peer_op op;
 };
 

@@ -2,8 +2,8 @@
  * with the placement and moves toward it, one change at a time.
  *
  *   a node of the goal is missing ──▶ learner ──▶ its replica is created ──▶ caught up ──▶ lacks no chunk
- *     ──▶ joint swap (a node outside the goal leaves in the same step) ──▶ the left replica is told to remove itself
- */
+ *     ──▶ joint swap (a node outside the goal leaves in the same step) ──▶ a majority of the new voters lacks no chunk
+ *     ──▶ the old half goes ──▶ the left replica is told to remove itself */
 #include <string.h>
 
 #include "internal.h"
@@ -84,6 +84,26 @@ static void forget_removed(struct replica *r, uint64_t id) {
     }
 }
 
+/* ---- leaving a joint configuration ------------------------------------------------------------------------------ */
+
+_Static_assert(RAFT_REPLICAS_MAX <= 32, "a row has a bit in move.whole");
+
+/* Nothing if that configuration is not the one any more. */
+static void joint_whole(struct replica *r, uint64_t id) {
+    const struct raft_config *c = raft_config(r->raft);
+    const struct raft_replica *row = raft_config_find(c, id);
+    if (row && raft_config_joint(c) && c->index == r->move.joint) {
+        r->move.whole |= 1u << (row - c->replicas);
+    }
+}
+
+static bool is_whole(void *ctx, uint64_t id) {
+    const struct replica *r = ctx;
+    const struct raft_config *c = raft_config(r->raft);
+    const struct raft_replica *row = raft_config_find(c, id);
+    return row && (r->move.whole & 1u << (row - c->replicas));
+}
+
 static void asked(void *ctx, int status, const uint8_t *body, size_t size) {
     struct ask *a = ctx;
     struct replica *r = a->groups->replicas[a->group];
@@ -95,7 +115,10 @@ static void asked(void *ctx, int status, const uint8_t *body, size_t size) {
             r->move.created = a->target;
         } else if (a->op == OP_REPLICA_CREATE && status == ERR_STALE) {
             r->move.refused = a->target;
-        } else if (a->op == OP_REPLICA_CHUNKS && status == 0 && r->move.deciding == a->target) {
+        } else if (a->op == OP_REPLICA_CHUNKS && status == 0 && a->index == r->move.joint) {
+            joint_whole(r, a->target);
+        } else if (a->op == OP_REPLICA_CHUNKS && status == 0 && r->move.deciding == a->target &&
+                   r->move.decided_at == a->index) {
             r->move.complete = a->target;
         } else if (a->op == OP_REPLICA_CHUNKS && status == ERR_MOVED) {
             r->move.created = 0;
@@ -122,6 +145,7 @@ static void ask(struct replica *r, uint32_t node, enum peer_op op, uint64_t targ
     if (!a) {
         return;
     }
+    a->index = index;
     struct replica_request req = {.group = r->group, .replica = target, .index = index};
     struct buf body;
     buf_init(&body, PEER_BODY_MAX);
@@ -265,6 +289,34 @@ static void with_learner(struct replica *r, const struct raft_status *st, const 
     }
 }
 
+/* What was referenced before the joint configuration is on a majority of the old voters, which need not be one of the
+ * new: those who leave may take the last copy with them. So the old half stays until a majority of the new voters lacks
+ * nothing of it. What is referenced since is on majorities of both. */
+static void with_joint(struct replica *r, const struct raft_config *c) {
+    const struct groups_hooks *hooks = &r->groups->params.hooks;
+    struct raft_config final;
+    if (r->move.joint != c->index) {
+        r->move.joint = c->index;
+        r->move.whole = 0;
+    }
+    if (r->applied >= c->index && hooks->complete(hooks->ctx, r->group, c->index)) {
+        joint_whole(r, r->id);
+    }
+    raft_config_leave(c, &final);
+    if (raft_config_quorum(&final, is_whole, r)) {
+        struct raft_event ev = {.kind = RAFT_EV_LEAVE, .index = c->index};
+        (void)replica_step(r, &ev);
+        return;
+    }
+    for (uint32_t i = 0; i < c->count && !r->move.asking; i++) {
+        const struct raft_replica *row = &c->replicas[r->move.asked_row++ % c->count];
+        if (row->id != r->id && (row->flags & RAFT_VOTER) && !is_whole(r, row->id)) {
+            ask(r, row->node, OP_REPLICA_CHUNKS, row->id, c->index);
+            return;
+        }
+    }
+}
+
 static void send_removals(struct replica *r, const struct raft_config *c) {
     for (uint32_t i = 0; i < r->move.removed_count; i++) {
         const struct removed_replica *gone = &r->move.removed[i];
@@ -286,7 +338,11 @@ static enum progress step(struct replica *r, bool may_start) {
     if (!st.own_term_committed || goal.count == 0) {
         return WAITING;
     }
-    if (c->index > st.commit || raft_config_joint(c)) {
+    if (c->index > st.commit) {
+        return MOVING;
+    }
+    if (raft_config_joint(c)) {
+        with_joint(r, c);
         return MOVING;
     }
     send_removals(r, c);

@@ -32,6 +32,7 @@ struct replica *replica_new(struct groups *g, uint32_t group, const struct hard_
     TAILQ_INIT(&r->reads);
     struct raft_start start = {.self = hard->replica,
                                .timing = g->params.tuning.timing,
+                               .stays_joint = true,
                                .hard = hard->hard,
                                .base_index = hard->base_index,
                                .base_term = hard->base_term,

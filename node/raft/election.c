@@ -34,6 +34,7 @@ void raft_become_follower(struct raft *r, uint64_t term, uint64_t leader, uint32
         raft_reads_fail(r);
         raft_peers_release(r);
     }
+    r->leave_index = 0;
     raft_set_role(r, RAFT_FOLLOWER);
     r->leader = leader;
     r->leader_node = leader_node;

@@ -58,6 +58,7 @@ int raft_new(const struct raft_start *start, struct raft **ret_raft) {
     }
     r->self = start->self;
     r->timing = start->timing;
+    r->stays_joint = start->stays_joint;
     r->hard = start->hard;
     r->now_ms = r->heard_ms = start->now_ms;
     r->random = start->random;

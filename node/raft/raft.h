@@ -60,6 +60,8 @@ const struct raft_replica *raft_config_find_node(const struct raft_config *c, ui
 int raft_config_check(const struct raft_config *c);
 /* Whether the replicas for which `has(ctx, id)` holds are a quorum (of both halves when joint). */
 bool raft_config_quorum(const struct raft_config *c, bool (*has)(void *ctx, uint64_t id), void *ctx);
+/* What follows a joint configuration: the rows of its new half. */
+void raft_config_leave(const struct raft_config *joint, struct raft_config *out);
 /* CBOR, deterministic; index is not part of it (it is the index of the entry). */
 void raft_config_encode(const struct raft_config *c, struct buf *out);
 /* ERR_PROTOCOL when malformed, ERR_INVALID when raft_config_check refuses it; the empty configuration (count 0, of a
@@ -121,6 +123,7 @@ enum raft_event_kind {
     RAFT_EV_MESSAGE,       /* from a peer. Entries of an APPEND are taken by reference. */
     RAFT_EV_PROPOSE,       /* command bytes; leader only. ret_index/ret_term in the update */
     RAFT_EV_CONFIG,        /* a new configuration; see below */
+    RAFT_EV_LEAVE,         /* the joint configuration of this index may be left; see below */
     RAFT_EV_READ,          /* asks for a read index (§6.4 of the thesis); answered in update.reads */
     RAFT_EV_PERSISTED,     /* everything up to update.persist_seq == seq is durable; cumulative */
     RAFT_EV_APPLIED,       /* the state machine has durably applied everything up to index */
@@ -134,8 +137,8 @@ enum raft_event_kind {
 /* RAFT_EV_CONFIG: the host gives the wanted rows. The core refuses (ERR_BUSY) unless it is leader, has committed an
  * entry of its own term, and no other configuration is uncommitted or joint. A change of voters of more than adding
  * or removing learners must be given as a joint configuration (VOTER / VOTER_OLD); when that is committed the leader
- * itself appends the final one (rows that are only VOTER_OLD dropped). A leader that is not a voter of a committed
- * final configuration steps down. */
+ * itself appends the final one (rows that are only VOTER_OLD dropped); a host that `stays_joint` says when, by
+ * RAFT_EV_LEAVE. A leader that is not a voter of a committed final configuration steps down. */
 struct raft_event {
     enum raft_event_kind kind;
     uint64_t now_ms;
@@ -219,6 +222,7 @@ struct raft_hard {
 struct raft_start {
     uint64_t self; /* own replica id */
     struct raft_timing timing;
+    bool stays_joint; /* a joint configuration is left when the host says so: voters need more than the log */
     struct raft_hard hard;
     uint64_t base_index, base_term;        /* the log starts after this */
     const struct raft_config *base_config; /* in force at the base; count 0 for a replica that awaits its first

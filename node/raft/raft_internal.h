@@ -94,7 +94,6 @@ bool raft_config_only_voter(const struct raft_config *c, uint64_t id);
 int raft_config_row(const struct raft_config *c, uint64_t id); /* -1: none */
 /* Whether `to` may follow `from`: ids never reused, replicas never moved, voters changed only through a joint. */
 int raft_config_check_change(const struct raft_config *from, const struct raft_config *to);
-void raft_config_leave(const struct raft_config *joint, struct raft_config *out);
 /* The configuration an entry carries: decoded, checked, not empty. */
 int raft_config_from_entry(const struct raft_entry *e, struct raft_config *out);
 
@@ -162,6 +161,8 @@ struct raft_promises {
 struct raft {
     uint64_t self;
     struct raft_timing timing;
+    bool stays_joint;
+    uint64_t leave_index; /* of the joint configuration that may be left */
     enum raft_role role;
     struct raft_hard hard;
     uint64_t leader;

@@ -199,7 +199,8 @@ int raft_leader_settle(struct raft *r) {
     CHECK(r->role == RAFT_LEADER);
     advance_commit(r);
     const struct raft_config *config = raft_chain_effective(&r->chain);
-    if (raft_config_joint(config) && config->index <= r->commit && raft_own_term_committed(r)) {
+    bool may_leave = !r->stays_joint || r->leave_index == config->index;
+    if (raft_config_joint(config) && config->index <= r->commit && raft_own_term_committed(r) && may_leave) {
         struct raft_config final;
         raft_config_leave(config, &final);
         int rc = raft_append_config(r, &final);

@@ -204,6 +204,9 @@ static int dispatch(struct raft *r, const struct raft_event *event, struct raft_
         return on_propose(r, event->propose.data, event->propose.size, out);
     case RAFT_EV_CONFIG:
         return on_config(r, event->config, out);
+    case RAFT_EV_LEAVE:
+        r->leave_index = r->role == RAFT_LEADER ? event->index : 0;
+        return r->role == RAFT_LEADER ? 0 : ERR_NOT_LEADER;
     case RAFT_EV_READ:
         return raft_reads_add(r, event->read);
     case RAFT_EV_PERSISTED:

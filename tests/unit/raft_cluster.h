@@ -71,7 +71,8 @@ struct cluster_packet {
 struct cluster {
     struct cluster_replica replicas[CLUSTER_MAX + 1]; /* by id, 0 unused */
     uint64_t now_ms;
-    uint64_t random; /* what the next events carry */
+    uint64_t random;  /* what the next events carry */
+    bool stays_joint; /* of replicas that start from now on */
     struct cluster_packet *packets;
     size_t packet_count;
     bool tracing;
@@ -527,6 +528,7 @@ static inline void cluster_settle(struct cluster *c) {
 static inline struct raft_start cluster_start_of(struct cluster *c, struct cluster_replica *n) {
     return (struct raft_start){.self = n->id,
                                .timing = CLUSTER_TIMING,
+                               .stays_joint = c->stays_joint,
                                .hard = n->disk.hard,
                                .base_index = n->disk.base_index,
                                .base_term = n->disk.base_term,

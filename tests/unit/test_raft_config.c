@@ -200,6 +200,36 @@ static void joint_is_left_by_the_leader_when_committed(void **state) { /* §6 */
     cluster_free(c);
 }
 
+/* The voters may need more than the log before they can do without the old ones; a new leader does not know that they
+ * have it, whatever the last one was told. */
+static void joint_is_kept_until_the_host_lets_go(void **state) {
+    (void)state;
+    struct cluster *c = three_and_one();
+    struct raft_config joint = swap_3_for_4();
+    c->stays_joint = true;
+    for (uint64_t id = 1; id <= 4; id++) {
+        cluster_restart(c, id);
+    }
+    cluster_elect(c, 1);
+    assert_int_equal(cluster_configure(c, 1, &joint), 0);
+    uint64_t index = cluster_at(c, 1)->ret_index;
+    cluster_settle(c);
+    assert_int_equal(raft_config_committed(cluster_at(c, 1)->raft)->index, index);
+    assert_true(raft_config_joint(raft_config(cluster_at(c, 1)->raft)));
+    const struct raft_event other = {.kind = RAFT_EV_LEAVE, .index = index - 1};
+    assert_int_equal(cluster_step(c, 1, other), 0);
+    cluster_elect(c, 2);
+    const struct raft_event leave = {.kind = RAFT_EV_LEAVE, .index = index};
+    assert_int_equal(cluster_step(c, 1, leave), ERR_NOT_LEADER);
+    cluster_settle(c);
+    assert_true(raft_config_joint(raft_config(cluster_at(c, 2)->raft)));
+    assert_int_equal(cluster_step(c, 2, leave), 0);
+    cluster_settle(c);
+    assert_false(raft_config_joint(raft_config_committed(cluster_at(c, 2)->raft)));
+    assert_int_equal(raft_config_committed(cluster_at(c, 4)->raft)->count, 3);
+    cluster_free(c);
+}
+
 static void joint_commits_need_both_halves(void **state) { /* §6 */
     (void)state;
     struct cluster *c = cluster_of(1);
@@ -438,6 +468,7 @@ int main(void) {
         cmocka_unit_test(configuration_counts_from_the_moment_it_is_appended),
         cmocka_unit_test(learners_do_not_count_for_commits),
         cmocka_unit_test(joint_is_left_by_the_leader_when_committed),
+        cmocka_unit_test(joint_is_kept_until_the_host_lets_go),
         cmocka_unit_test(joint_commits_need_both_halves),
         cmocka_unit_test(new_leader_finishes_a_joint_it_finds),
         cmocka_unit_test(truncation_rolls_the_configuration_back),
