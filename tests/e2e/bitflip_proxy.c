@@ -1,9 +1,10 @@
 /* bitflip_proxy TARGET-PORT OFFSET...: a TCP proxy on loopback that damages what passes. Prints its port, then one line
- * for each bit it flipped. Each connection gets one OFFSET, and has a bit of the byte there flipped; one that ends too
- * soon gives its OFFSET back for another. Once all are used up, connections are left alone. An OFFSET counts what the
- * dialling side sent; one that begins with 'r' counts what came back. */
+ * for each bit it flipped. The first connection to come by an OFFSET has a bit of the byte there flipped, each
+ * connection at most one; once all OFFSETs are used up, connections are left alone. An OFFSET counts what the dialling
+ * side sent; one that begins with 'r' counts what came back. */
 #include <poll.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,18 +18,17 @@
 
 #define BLOCK_SIZE 65536
 
-/* Of one OFFSET; shared by the processes, each changed by one at a time. */
-enum flip_state { FLIP_FREE, FLIP_TAKEN, FLIP_DONE };
-
-struct flip {
-    const char *text;
-    enum flip_state *state;
+/* Shared by the processes: which OFFSETs are used up. */
+struct flips {
+    char **texts;
+    int count;
+    atomic_bool *used;
 };
 
 struct pipe_end {
     int from, to;
+    bool back;   /* carries what comes back to the dialling side */
     long offset; /* of the next byte */
-    long flip;   /* offset of the byte to be damaged; -1: none */
 };
 
 static bool send_all(int fd, const char *bytes, size_t size) {
@@ -42,51 +42,49 @@ static bool send_all(int fd, const char *bytes, size_t size) {
     return true;
 }
 
+/* Damages the block at the first OFFSET in it that is still to be had; whether there was one. */
+static bool damage(const struct pipe_end *p, const struct flips *flips, char *block, long size) {
+    for (int i = 0; i < flips->count; i++) {
+        bool back = flips->texts[i][0] == 'r';
+        long at = strtol(flips->texts[i] + back, NULL, 10);
+        if (back != p->back || at < p->offset || at >= p->offset + size || atomic_exchange(&flips->used[i], true))
+            continue;
+        block[at - p->offset] ^= (char)(1 << at % 8);
+        printf("flipped %s\n", flips->texts[i]);
+        fflush(stdout);
+        return true;
+    }
+    return false;
+}
+
 /* False when the connection is over. */
-static bool carry(struct pipe_end *p, struct flip *flip) {
+static bool carry(struct pipe_end *p, const struct flips *flips, bool *damaged) {
     char block[BLOCK_SIZE];
     ssize_t got = recv(p->from, block, sizeof block, 0);
     if (got <= 0)
         return false;
-    if (p->flip >= p->offset && p->flip < p->offset + got) {
-        block[p->flip - p->offset] ^= (char)(1 << p->flip % 8);
-        *flip->state = FLIP_DONE;
-        printf("flipped %s\n", flip->text);
-        fflush(stdout);
-    }
+    *damaged = *damaged || damage(p, flips, block, got);
     p->offset += got;
     return send_all(p->to, block, (size_t)got);
 }
 
 /* One connection, in a process of its own: as soon as one side has gone, so does the other. */
-static void serve(int client, unsigned target, struct flip *flip) {
+static void serve(int client, unsigned target, const struct flips *flips) {
     int server = loopback_connect(target);
     if (server < 0)
         return;
-    bool back = flip->text != NULL && flip->text[0] == 'r';
-    long at = flip->text != NULL ? strtol(flip->text + back, NULL, 10) : -1;
-    struct pipe_end there = {.from = client, .to = server, .flip = back ? -1 : at};
-    struct pipe_end here = {.from = server, .to = client, .flip = back ? at : -1};
+    struct pipe_end there = {.from = client, .to = server};
+    struct pipe_end here = {.from = server, .to = client, .back = true};
+    bool damaged = false;
     for (bool open = true; open;) {
         struct pollfd fds[] = {{.fd = client, .events = POLLIN}, {.fd = server, .events = POLLIN}};
         if (poll(fds, 2, -1) < 0)
             return;
         if (fds[0].revents != 0)
-            open = carry(&there, flip);
+            open = carry(&there, flips, &damaged);
         if (open && fds[1].revents != 0)
-            open = carry(&here, flip);
+            open = carry(&here, flips, &damaged);
     }
-}
-
-/* The first OFFSET nobody has; without a text when all are used up. */
-static struct flip take(char **texts, int count, enum flip_state *states) {
-    for (int i = 0; i < count; i++) {
-        if (states[i] != FLIP_FREE)
-            continue;
-        states[i] = FLIP_TAKEN;
-        return (struct flip){.text = texts[i], .state = &states[i]};
-    }
-    return (struct flip){0};
 }
 
 int main(int argc, char **argv) {
@@ -94,22 +92,20 @@ int main(int argc, char **argv) {
         return 2;
     unsigned target = (unsigned)strtoul(argv[1], NULL, 10), port;
     int listener = loopback_listen(&port);
-    enum flip_state *states = mmap(NULL, (size_t)argc * sizeof *states, PROT_READ | PROT_WRITE,
-                                   MAP_SHARED | MAP_ANONYMOUS, -1, 0); /* all FLIP_FREE */
-    if (listener < 0 || states == MAP_FAILED)
+    struct flips flips = {.texts = argv + 2, .count = argc - 2};
+    flips.used = mmap(NULL, (size_t)argc * sizeof *flips.used, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,
+                      0); /* all false */
+    if (listener < 0 || flips.used == MAP_FAILED)
         return 1;
     signal(SIGCHLD, SIG_IGN);
     printf("%u\n", port);
     fflush(stdout);
     for (int client; (client = accept(listener, NULL, NULL)) >= 0; close(client)) {
-        struct flip flip = take(argv + 2, argc - 2, states);
         if (fork() != 0)
             continue;
         prctl(PR_SET_PDEATHSIG, SIGKILL);
         close(listener);
-        serve(client, target, &flip);
-        if (flip.text != NULL && *flip.state == FLIP_TAKEN)
-            *flip.state = FLIP_FREE;
+        serve(client, target, &flips);
         _exit(0);
     }
     return 1;
