@@ -1,0 +1,624 @@
+/* Replicas that come and go: one node of groups, and another that asks it for things a leader would ask for. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "errors.h"
+#include "groups.h"
+#include "sim.h"
+#include "store.h"
+
+#define HOSTS 2
+#define LEADER 2 /* the host that asks */
+#define BITS 0
+#define ARC 1 /* the only group that is not the root */
+#define ANSWERS_MAX 8
+#define BODY_MAX 65536
+
+struct answer {
+    struct fixture *fixture;
+    bool here;
+    int status;
+    size_t size;
+};
+
+struct group_host {
+    struct fixture *fixture;
+    struct sim_ports ports;
+    struct timers timers;
+    struct identity identity;
+    struct peers *peers;
+    struct groups *groups;
+    bool started;
+    int removed;
+};
+
+struct fixture {
+    struct sim *sim;
+    struct members *members;
+    uint8_t swarm[32];
+    struct group_host hosts[HOSTS + 1];
+    struct answer answers[ANSWERS_MAX];
+    int asked;
+    struct answer local;
+};
+
+/* ---- a node of peers, and of groups on host 1 -------------------------------------------------------------------- */
+
+static void on_ping(void *ctx, uint32_t from, const struct peer_ping *ping) {
+    (void)ctx;
+    (void)from;
+    (void)ping;
+}
+
+static void on_raft(void *ctx, uint32_t from, const uint8_t *frame, size_t size) {
+    struct group_host *h = ctx;
+    if (h->groups) {
+        groups_raft(h->groups, from, frame, size);
+    }
+}
+
+static void on_routes(void *ctx, uint32_t from, const uint8_t *frame, size_t size) {
+    struct group_host *h = ctx;
+    if (h->groups) {
+        groups_routes(h->groups, from, frame, size);
+    }
+}
+
+static void on_request(void *ctx, struct peers_call *call, enum peer_op op, const uint8_t *body, size_t size) {
+    struct group_host *h = ctx;
+    if (h->groups && h->started) {
+        groups_request(h->groups, call, op, body, size);
+    } else {
+        peers_reply(call, ERR_BUSY, NULL, 0);
+    }
+}
+
+static void on_node(void *ctx, uint32_t node) {
+    (void)ctx;
+    (void)node;
+}
+
+static void on_log(void *ctx, const char *line) {
+    (void)ctx;
+    (void)line;
+}
+
+static void on_make_ping(void *ctx, struct peer_ping *out) {
+    (void)ctx;
+    out->incarnation = 1;
+}
+
+static void on_accepted(void *ctx, struct net_conn *c, enum net_kind kind) {
+    (void)kind;
+    peers_accepted(((struct group_host *)ctx)->peers, c);
+}
+
+static void on_connected(void *ctx, struct net_conn *c) {
+    peers_connected(((struct group_host *)ctx)->peers, c);
+}
+
+static void on_received(void *ctx, struct net_conn *c, const uint8_t *bytes, size_t size) {
+    if (net_user(c)) {
+        peers_received(((struct group_host *)ctx)->peers, c, bytes, size);
+    }
+}
+
+static void on_drained(void *ctx, struct net_conn *c) {
+    peers_drained(((struct group_host *)ctx)->peers, c);
+}
+
+static void on_closed(void *ctx, struct net_conn *c, int status) {
+    peers_closed(((struct group_host *)ctx)->peers, c, status);
+}
+
+static void on_wake(void *ctx) {
+    struct group_host *h = ctx;
+    timers_run(&h->timers, clock_now_ms(h->ports.clock));
+    clock_wake_at(h->ports.clock, timers_next(&h->timers));
+}
+
+static void on_arm(void *ctx, uint64_t at_ms) {
+    clock_wake_at(((struct group_host *)ctx)->ports.clock, at_ms);
+}
+
+static void hook_applied(void *ctx, uint32_t group, uint64_t index, const struct machine_effect *effects,
+                         size_t count) {
+    (void)ctx;
+    (void)group;
+    (void)index;
+    (void)effects;
+    (void)count;
+}
+
+static void hook_installed(void *ctx, uint32_t group, uint64_t index) {
+    (void)ctx;
+    (void)group;
+    (void)index;
+}
+
+static void hook_removed(void *ctx, uint32_t group) {
+    (void)group;
+    ((struct group_host *)ctx)->removed++;
+}
+
+static void hook_leader(void *ctx, uint32_t group, bool leading) {
+    (void)ctx;
+    (void)group;
+    (void)leading;
+}
+
+static bool hook_complete(void *ctx, uint32_t group, uint64_t index) {
+    (void)ctx;
+    (void)group;
+    (void)index;
+    return true;
+}
+
+static void hook_root_changed(void *ctx) {
+    (void)ctx;
+}
+
+static void hook_failed(void *ctx, int status, const char *what) {
+    (void)ctx;
+    fail_msg("%s: %s", what, err_text(status));
+}
+
+static void on_started(void *ctx, int status) {
+    assert_int_equal(status, 0);
+    ((struct group_host *)ctx)->started = true;
+}
+
+static void boot_peers(struct group_host *h) {
+    struct peers_params pp = {.net = h->ports.net,
+                              .clock = h->ports.clock,
+                              .random = h->ports.random,
+                              .timers = &h->timers,
+                              .identity = &h->identity,
+                              .events = {.ping = on_ping,
+                                         .raft = on_raft,
+                                         .routes = on_routes,
+                                         .request = on_request,
+                                         .opened = on_node,
+                                         .lost = on_node,
+                                         .log = on_log,
+                                         .make_ping = on_make_ping,
+                                         .ctx = h}};
+    const struct net_events events = {on_accepted, on_connected, on_received, on_drained, on_closed, h};
+    timers_init(&h->timers, on_arm, h);
+    clock_on_wake(h->ports.clock, on_wake, h);
+    assert_int_equal(peers_new(&pp, &h->peers), 0);
+    net_on_events(h->ports.net, &events);
+}
+
+static void boot_groups(struct group_host *h) {
+    struct groups_params gp = {
+        .clock = h->ports.clock,
+        .random = h->ports.random,
+        .timers = &h->timers,
+        .disk = h->ports.disk,
+        .peers = h->peers,
+        .tuning = {.timing = {.heartbeat_ms = 300, .election_min_ms = 1200, .election_max_ms = 2400},
+                   .compact_entries = 256,
+                   .compact_bytes = 65536,
+                   .log_bytes_max = 1u << 20,
+                   .moves_max = 4},
+        .hooks = {hook_applied, hook_installed, hook_removed, hook_leader, hook_complete, hook_root_changed,
+                  hook_failed, h}};
+    assert_int_equal(groups_new(&gp, &h->groups), 0);
+    groups_start(h->groups, BITS, 1, on_started, h);
+}
+
+static void boot(void *ctx, struct sim_host *host, const struct sim_ports *ports) {
+    struct fixture *f = ctx;
+    uint32_t number = sim_host_number(host);
+    struct group_host *h = &f->hosts[number];
+    h->ports = *ports;
+    boot_peers(h);
+    assert_int_equal(net_listen(ports->net, NET_PEER, sim_host_addr(host), NULL, 0), 0);
+    peers_set_swarm(h->peers, f->swarm, number);
+    peers_set_members(h->peers, f->members);
+    if (number != LEADER) {
+        boot_groups(h);
+    }
+}
+
+static void dead(void *ctx, struct sim_host *host) {
+    struct fixture *f = ctx;
+    struct group_host *h = &f->hosts[sim_host_number(host)];
+    if (h->groups) {
+        groups_stop(h->groups);
+        sim_host_abandon_ops(host);
+    }
+    while (h->timers.count > 0) {
+        timer_stop(&h->timers, h->timers.heap[0]);
+    }
+    groups_free(h->groups);
+    peers_free(h->peers);
+    timers_release(&h->timers);
+    h->groups = NULL;
+    h->peers = NULL;
+    h->started = false;
+}
+
+/* ---- the world --------------------------------------------------------------------------------------------------- */
+
+static void run_ms(struct fixture *f, uint64_t ms) {
+    sim_run_until(f->sim, sim_now_us(f->sim) + ms * SIM_MS);
+}
+
+static void add_member(struct fixture *f, uint32_t node) {
+    struct member m = {.node = node, .state = MEMBER_UP, .capacity = 1, .changed = 1};
+    uint8_t seed[IDENTITY_SEED_SIZE];
+    memset(seed, (int)node, sizeof(seed));
+    struct identity *id = &f->hosts[node].identity;
+    assert_int_equal(identity_from_seed(seed, id), 0);
+    memcpy(m.id, id->public_key, sizeof(m.id));
+    memcpy(m.dh, id->dh_public, sizeof(m.dh));
+    assert_true(snprintf(m.addr, sizeof(m.addr), "%s", sim_host_addr(sim_host(f->sim, node))) > 0);
+    assert_int_equal(members_apply(f->members, &m, 1), 0);
+}
+
+/* Host 1 founded the swarm and leads both its groups as replica 1; or it has no replica yet. */
+static struct fixture *world(void **state, bool founder) {
+    struct fixture *f = *state;
+    struct txn *t;
+    assert_int_equal(store_begin(sim_host_store(sim_host(f->sim, 1), DISK_META), true, &t), 0);
+    assert_int_equal(founder ? groups_create_swarm(t, BITS, 1) : 0, 0);
+    assert_int_equal(store_commit(t), 0);
+    sim_host_start(sim_host(f->sim, 1));
+    sim_host_start(sim_host(f->sim, LEADER));
+    run_ms(f, 1500);
+    assert_true(f->hosts[1].started);
+    assert_true(peers_alive(f->hosts[LEADER].peers, 1));
+    return f;
+}
+
+static int setup(void **state) {
+    struct fixture *f = calloc(1, sizeof(*f));
+    assert_non_null(f);
+    *state = f;
+    assert_int_equal(crypto_init(), 0);
+    const struct sim_options options = {.seed = 1, .hosts = HOSTS, .capacity_bytes = 1u << 30};
+    const struct sim_program program = {.boot = boot, .dead = dead, .ctx = f};
+    f->sim = sim_new(&options, &program);
+    assert_int_equal(members_new(&f->members), 0);
+    for (uint32_t i = 1; i <= HOSTS; i++) {
+        f->hosts[i].fixture = f;
+        add_member(f, i);
+    }
+    return 0;
+}
+
+static int teardown(void **state) {
+    struct fixture *f = *state;
+    sim_free(f->sim);
+    members_free(f->members);
+    free(f);
+    return 0;
+}
+
+/* ---- what the leader asks -----------------------------------------------------------------------------------------
+ */
+
+static void on_answer(void *ctx, int status, const uint8_t *body, size_t size) {
+    struct answer *a = ctx;
+    (void)body;
+    assert_false(a->here);
+    a->here = true;
+    a->status = status;
+    a->size = size;
+}
+
+/* Questions asked in one turn arrive in one turn, in this order. */
+static struct answer *ask(struct fixture *f, enum peer_op op, const struct buf *body) {
+    struct answer *a = &f->answers[f->asked++ % ANSWERS_MAX];
+    *a = (struct answer){.fixture = f};
+    peers_request(f->hosts[LEADER].peers, 1, LANE_CONTROL, op, body, 10000, on_answer, a);
+    return a;
+}
+
+static struct answer *ask_replica(struct fixture *f, enum peer_op op, uint64_t id, uint64_t index) {
+    struct replica_request req = {.group = ARC, .replica = id, .index = index};
+    struct buf b;
+    buf_init(&b, BODY_MAX);
+    replica_request_encode(&req, &b);
+    struct answer *a = ask(f, op, &b);
+    buf_release(&b);
+    return a;
+}
+
+static void expect(struct fixture *f, const struct answer *a, int status) {
+    run_ms(f, 500);
+    assert_true(a->here);
+    assert_int_equal(a->status, status);
+}
+
+static void expect_create(struct fixture *f, uint64_t id, int status) {
+    expect(f, ask_replica(f, OP_REPLICA_CREATE, id, 1), status);
+}
+
+static void expect_remove(struct fixture *f, uint64_t id, int status) {
+    expect(f, ask_replica(f, OP_REPLICA_REMOVE, id, 100), status);
+}
+
+static uint64_t replica_here(struct fixture *f) {
+    struct groups_info info;
+    groups_info(f->hosts[1].groups, ARC, &info);
+    return info.here ? info.replica : 0;
+}
+
+static void restart(struct fixture *f) {
+    sim_host_crash(sim_host(f->sim, 1), SIM_CRASH_PROCESS);
+    sim_host_start(sim_host(f->sim, 1));
+    run_ms(f, 3000);
+    assert_true(f->hosts[1].started);
+    assert_true(peers_alive(f->hosts[LEADER].peers, 1));
+}
+
+/* ---- birth and death -----------------------------------------------------------------------------------------------
+ */
+
+static void a_removed_replica_never_comes_back(void **state) {
+    struct fixture *f = world(state, false);
+    expect_create(f, 5, 0);
+    assert_int_equal(replica_here(f), 5);
+    expect_create(f, 5, 0);
+    expect_remove(f, 5, 0);
+    assert_int_equal(replica_here(f), 0);
+    assert_int_equal(f->hosts[1].removed, 1);
+    expect_remove(f, 5, 0);
+    expect_create(f, 5, ERR_STALE);
+    expect_create(f, 4, ERR_STALE);
+    restart(f);
+    expect_create(f, 5, ERR_STALE);
+    expect_create(f, 6, 0);
+    restart(f);
+    assert_int_equal(replica_here(f), 6);
+    expect_create(f, 5, ERR_STALE);
+}
+
+static void a_replica_removed_before_its_creation_arrives_is_never_created(void **state) {
+    struct fixture *f = world(state, false);
+    expect_remove(f, 5, 0);
+    expect_create(f, 5, ERR_STALE);
+    restart(f);
+    expect_create(f, 5, ERR_STALE);
+    assert_int_equal(replica_here(f), 0);
+}
+
+static void a_removal_that_overtakes_the_creation_ends_the_older_replica_too(void **state) {
+    struct fixture *f = world(state, false);
+    expect_create(f, 5, 0);
+    expect_remove(f, 7, 0);
+    assert_int_equal(replica_here(f), 0);
+    expect_create(f, 7, ERR_STALE);
+    restart(f);
+    expect_create(f, 7, ERR_STALE);
+    expect_create(f, 8, 0);
+}
+
+static void a_newer_replica_takes_the_place_of_the_older(void **state) {
+    struct fixture *f = world(state, false);
+    expect_create(f, 5, 0);
+    expect_create(f, 9, 0);
+    assert_int_equal(replica_here(f), 9);
+    expect_create(f, 5, ERR_STALE);
+    expect_remove(f, 5, 0);
+    assert_int_equal(replica_here(f), 9);
+}
+
+static void a_replica_in_a_newer_configuration_is_not_removed(void **state) {
+    struct fixture *f = world(state, true);
+    expect(f, ask_replica(f, OP_REPLICA_REMOVE, 1, 1), ERR_STALE);
+    assert_int_equal(replica_here(f), 1);
+}
+
+static void nothing_is_confirmed_before_it_is_durable(void **state) {
+    struct fixture *f = world(state, false);
+    sim_disk_hang(sim_host(f->sim, 1), sim_now_us(f->sim) + 4 * SIM_SECOND);
+    struct answer *first = ask_replica(f, OP_REPLICA_CREATE, 5, 1);
+    run_ms(f, 500);
+    struct answer *second = ask_replica(f, OP_REPLICA_CREATE, 5, 1);
+    run_ms(f, 500);
+    struct answer *third = ask_replica(f, OP_REPLICA_REMOVE, 5, 100);
+    run_ms(f, 500);
+    struct answer *fourth = ask_replica(f, OP_REPLICA_REMOVE, 5, 100);
+    run_ms(f, 500);
+    assert_false(first->here || second->here || third->here || fourth->here);
+    run_ms(f, 3000);
+    assert_true(first->here && second->here && third->here && fourth->here);
+    assert_int_equal(first->status | second->status | third->status | fourth->status, 0);
+}
+
+static void what_is_no_group_or_no_replica_is_refused(void **state) {
+    struct fixture *f = world(state, false);
+    struct replica_request req = {.group = ARC + 1, .replica = 5, .index = 1};
+    struct buf b;
+    buf_init(&b, BODY_MAX);
+    replica_request_encode(&req, &b);
+    expect(f, ask(f, OP_REPLICA_CREATE, &b), ERR_INVALID);
+    expect(f, ask(f, OP_REPLICA_REMOVE, &b), ERR_INVALID);
+    expect(f, ask(f, OP_REPLICA_CHUNKS, &b), ERR_MOVED);
+    buf_clear(&b);
+    buf_append(&b, "garbage", 7);
+    expect(f, ask(f, OP_REPLICA_CREATE, &b), ERR_PROTOCOL);
+    expect(f, ask(f, OP_PROPOSE, &b), ERR_PROTOCOL);
+    expect(f, ask(f, OP_SNAPSHOT, &b), ERR_PROTOCOL);
+    expect(f, ask_replica(f, OP_REPLICA_CHUNKS, 5, 1), ERR_MOVED);
+    buf_release(&b);
+}
+
+/* ---- queries ------------------------------------------------------------------------------------------------------
+ */
+
+/* The query has its read index, and is on its way to the disk, when the replica and its rows are removed. */
+static void a_query_overtaken_by_the_removal_finds_nothing_out(void **state) {
+    struct fixture *f = world(state, true);
+    struct query q = {.kind = QUERY_USED};
+    struct buf query, b;
+    buf_init(&query, BODY_MAX);
+    buf_init(&b, BODY_MAX);
+    query_encode(&q, &query);
+    assert_int_equal(query.error, 0);
+    struct group_request req = {.group = ARC, .bytes = query.bytes, .size = query.size};
+    group_request_encode(&req, &b);
+    expect(f, ask(f, OP_QUERY, &b), 0);
+    struct answer *overtaken = ask(f, OP_QUERY, &b);
+    struct answer *removal = ask_replica(f, OP_REPLICA_REMOVE, 1, 100);
+    expect(f, removal, 0);
+    expect(f, overtaken, ERR_MOVED);
+    buf_release(&query);
+    buf_release(&b);
+}
+
+/* ---- snapshots ----------------------------------------------------------------------------------------------------
+ */
+
+/* The state of a root group with a swarm in it, as one piece for replica `to` of group ROOT. */
+static void root_piece(struct fixture *f, uint64_t from, uint64_t to, struct buf *out) {
+    const struct machine_arc arc = {.root = true};
+    struct command c = {.kind = COMMAND_ROOT_INIT};
+    struct machine_effects effects = {0};
+    struct machine_cursor cursor;
+    struct store *store;
+    struct txn *t;
+    struct buf bytes, result, rows;
+    buf_init(&bytes, BODY_MAX);
+    buf_init(&result, BODY_MAX);
+    buf_init(&rows, BODY_MAX);
+    c.u.init.settings = (struct swarm_settings){.bits = BITS, .replicas = 1};
+    memcpy(c.u.init.settings.swarm, f->swarm, sizeof(f->swarm));
+    c.u.init.settings.swarm[0] = 1;
+    c.u.init.founder = *members_find(f->members, 1);
+    command_encode(&c, &bytes);
+    assert_int_equal(store_open_mem(&store), 0);
+    assert_int_equal(store_begin(store, true, &t), 0);
+    assert_int_equal(machine_apply(t, &arc, 1000, bytes.bytes, bytes.size, &result, &effects), 0);
+    machine_cursor_init(&cursor);
+    assert_int_equal(machine_export(t, &arc, &cursor, MACHINE_PIECE_MAX, &rows), 0);
+    assert_true(cursor.done && rows.size > 0 && !rows.error);
+    struct snapshot_piece piece = {.from = from,
+                                   .to = to,
+                                   .term = 3,
+                                   .index = 10,
+                                   .index_term = 2,
+                                   .stamp_ms = 1000,
+                                   .config = {.index = 7, .next_id = 20, .count = 2},
+                                   .last = true,
+                                   .bytes = rows.bytes,
+                                   .size = rows.size};
+    piece.config.replicas[0] = (struct raft_replica){.id = 1, .node = LEADER, .flags = RAFT_VOTER};
+    piece.config.replicas[1] = (struct raft_replica){.id = to, .node = 1, .flags = RAFT_LEARNER};
+    snapshot_piece_encode(&piece, out);
+    store_abort(t);
+    store_close(store);
+    machine_effects_release(&effects);
+    buf_release(&bytes);
+    buf_release(&result);
+    buf_release(&rows);
+}
+
+static struct answer *create_root(struct fixture *f, uint64_t id) {
+    struct replica_request req = {.group = GROUPS_ROOT, .replica = id, .index = 1};
+    struct buf b;
+    buf_init(&b, BODY_MAX);
+    replica_request_encode(&req, &b);
+    struct answer *a = ask(f, OP_REPLICA_CREATE, &b);
+    buf_release(&b);
+    return a;
+}
+
+static void on_local(void *ctx, int status, const struct raft_config *config, const uint8_t *result, size_t size) {
+    struct answer *a = ctx;
+    struct page_reader page;
+    struct swarm_settings settings;
+    uint64_t epoch;
+    (void)config;
+    a->here = true;
+    a->status = status ? status : page_open(result, size, &page);
+    a->status = a->status ? a->status : page_root_settings(&page, &settings, &epoch);
+}
+
+static int root_status(struct fixture *f) {
+    struct query q = {.kind = QUERY_ROOT};
+    struct buf b;
+    buf_init(&b, BODY_MAX);
+    query_encode(&q, &b);
+    f->local = (struct answer){.fixture = f};
+    groups_query_local(f->hosts[1].groups, GROUPS_ROOT, &b, on_local, &f->local);
+    buf_release(&b);
+    run_ms(f, 500);
+    assert_true(f->local.here);
+    return f->local.status;
+}
+
+static void a_snapshot_becomes_the_state(void **state) {
+    struct fixture *f = world(state, false);
+    struct groups_info info;
+    struct buf b;
+    buf_init(&b, BODY_MAX);
+    root_piece(f, 1, 5, &b);
+    expect(f, create_root(f, 5), 0);
+    assert_int_equal(root_status(f), ERR_NOT_FOUND);
+    expect(f, ask(f, OP_SNAPSHOT, &b), 0);
+    assert_int_equal(root_status(f), 0);
+    groups_info(f->hosts[1].groups, GROUPS_ROOT, &info);
+    assert_int_equal(info.applied, 10);
+    assert_int_equal(info.config.index, 7);
+    restart(f);
+    assert_int_equal(root_status(f), 0);
+    groups_info(f->hosts[1].groups, GROUPS_ROOT, &info);
+    assert_int_equal(info.applied, 10);
+    buf_release(&b);
+}
+
+/* The removal of the older replica clears the stage: before the first piece for the newer one, never after it. */
+static void a_replica_created_and_fed_in_one_turn_keeps_its_first_piece(void **state) {
+    struct fixture *f = world(state, false);
+    struct buf b;
+    buf_init(&b, BODY_MAX);
+    root_piece(f, 1, 9, &b);
+    expect(f, create_root(f, 5), 0);
+    struct answer *created = create_root(f, 9), *fed = ask(f, OP_SNAPSHOT, &b);
+    expect(f, created, 0);
+    expect(f, fed, 0);
+    assert_int_equal(root_status(f), 0);
+    buf_release(&b);
+}
+
+static void a_snapshot_from_the_replica_itself_is_refused(void **state) {
+    struct fixture *f = world(state, false);
+    struct buf b;
+    buf_init(&b, BODY_MAX);
+    root_piece(f, 5, 5, &b);
+    expect(f, create_root(f, 5), 0);
+    expect(f, ask(f, OP_SNAPSHOT, &b), ERR_INVALID);
+    assert_int_equal(root_status(f), ERR_NOT_FOUND);
+    buf_release(&b);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        TEST(a_removed_replica_never_comes_back),
+        TEST(a_replica_removed_before_its_creation_arrives_is_never_created),
+        TEST(a_removal_that_overtakes_the_creation_ends_the_older_replica_too),
+        TEST(a_newer_replica_takes_the_place_of_the_older),
+        TEST(a_replica_in_a_newer_configuration_is_not_removed),
+        TEST(nothing_is_confirmed_before_it_is_durable),
+        TEST(what_is_no_group_or_no_replica_is_refused),
+        TEST(a_query_overtaken_by_the_removal_finds_nothing_out),
+        TEST(a_snapshot_becomes_the_state),
+        TEST(a_replica_created_and_fed_in_one_turn_keeps_its_first_piece),
+        TEST(a_snapshot_from_the_replica_itself_is_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
