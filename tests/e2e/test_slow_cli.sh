@@ -11,7 +11,7 @@ random_file "$work/large" 20000000
 # --- wrong usage ----------------------------------------------------------------------------------------------------
 
 refused 2 "no command" "an unknown command" "$SHOAL" frobnicate
-refused 2 "missing" "put of nothing" "$SHOAL" put -d "$work/1"
+refused 2 "too few" "put of nothing" "$SHOAL" put -d "$work/1"
 refused 2 "unknown option" "an unknown option" "$SHOAL" ls -d "$work/1" --frobnicate
 refused 2 "cannot be a name" "a name with a control character" put 1 "$work/file" "$(printf 'a\tb')"
 refused 2 "cannot be a name" "a name that is not UTF-8" put 1 "$work/file" "$(printf 'a\377b')"
