@@ -20,7 +20,8 @@ struct call {
     uint32_t attempts;
     uint32_t tried; /* node asked last */
     bool asking;
-    int status; /* refused before the first try */
+    bool unsure; /* an earlier attempt may have been applied: no refusal of a later one is the whole truth */
+    int status;  /* refused before the first try */
     groups_cb *cb;
     void *ctx;
 };
@@ -118,6 +119,7 @@ static void call_reply(void *ctx, int status, const uint8_t *body, size_t size) 
     case ERR_UNREACHABLE:
     case ERR_TIMEOUT:
     case ERR_CLOSED:
+        c->unsure = c->unsure || status != ERR_UNREACHABLE;
         routes_forget_leader(c->groups->routes, c->group, c->tried);
         call_pause(c);
         break;
@@ -126,7 +128,7 @@ static void call_reply(void *ctx, int status, const uint8_t *body, size_t size) 
         call_pause(c);
         break;
     default:
-        call_finish(c, status, NULL, NULL, 0);
+        call_finish(c, c->unsure && c->op == OP_PROPOSE ? ERR_UNAVAILABLE : status, NULL, NULL, 0);
     }
 }
 

@@ -67,7 +67,8 @@ void groups_request(struct groups *g, struct peers_call *call, enum peer_op op, 
 void groups_peer_opened(struct groups *g, uint32_t node);
 void groups_peer_lost(struct groups *g, uint32_t node);
 
-/* status: 0 (answered: the machine's own status is inside result), ERR_UNAVAILABLE at the deadline, ERR_BUSY. config:
+/* status: 0 (answered: the machine's own status is inside result), ERR_UNAVAILABLE at the deadline, ERR_BUSY,
+ * ERR_NO_SPACE (a command that adds something, and the leader's disk is full). config:
  * in force where the command was applied; NULL for queries. Exactly once, never from inside the call, not after
  * groups_free. */
 typedef void groups_cb(void *ctx, int status, const struct raft_config *config, const uint8_t *result, size_t size);

@@ -44,9 +44,22 @@ static uint64_t next_stamp(struct replica *r) {
     return now;
 }
 
+/* Commands that bring something to keep. What is left of a full disk is for those that take away. */
+static bool grows(const struct group_request *req) {
+    struct cbor_reader r;
+    cbor_reader_init(&r, req->bytes, req->size);
+    (void)cbor_get_array(&r, UINT8_MAX);
+    uint64_t kind = cbor_get_uint(&r, COMMAND_KINDS - 1);
+    return !r.error && (kind == COMMAND_NAME_PUT || kind == COMMAND_REF_ADD);
+}
+
 void serve_propose(struct groups *g, struct peers_call *call, const struct group_request *req) {
     struct replica *r = serving(g, call, req->group);
     if (!r) {
+        return;
+    }
+    if (grows(req) && !disk_has_room(g->params.disk, DISK_META, req->size)) {
+        peers_reply(call, ERR_NO_SPACE, NULL, 0); /* a commit that fails for want of room is the end of the node */
         return;
     }
     struct pending *p = calloc(1, sizeof(*p));
