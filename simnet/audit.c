@@ -152,8 +152,7 @@ static bool read_node(struct audit *a, uint32_t i, struct chunk_ref *space, stru
     store_abort(t);
     t = begin_read(n, DISK_CHUNKS);
     struct digest d, *after = NULL;
-    int status;
-    while (good && (status = chunk_next(t, after, &d)) == 0) {
+    while (good && chunk_next(t, after, &d) == 0) {
         pairs_add(&a->bytes[i], &d, NULL);
         after = &d;
     }
@@ -303,7 +302,8 @@ static bool audit_run(struct audit *a) {
 }
 
 bool audit_swarm(struct swarm *w, char *message, size_t message_size) {
-    struct audit a = {.swarm = w, .message = message, .message_size = message_size};
+    struct audit a = {.swarm = w, .message_size = message_size};
+    a.message = message;
     a.refs = calloc(w->count, sizeof(*a.refs));
     a.bytes = calloc(w->count, sizeof(*a.bytes));
     CHECK(a.refs != NULL && a.bytes != NULL);
@@ -338,7 +338,8 @@ static bool node_bytes_are_good(struct audit *a, uint32_t i, uint8_t *stored) {
 }
 
 bool audit_bytes(struct swarm *w, char *message, size_t message_size) {
-    struct audit a = {.swarm = w, .message = message, .message_size = message_size};
+    struct audit a = {.swarm = w, .message_size = message_size};
+    a.message = message;
     uint8_t *stored = malloc(CHUNK_STORED_MAX);
     CHECK(stored != NULL);
     bool good = true;
