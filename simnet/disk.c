@@ -139,10 +139,10 @@ static void ops_move(struct op_queue *from, struct op_queue *to) {
 }
 
 /* When something begun at this moment completes: a slow disk takes its time. */
-static uint64_t completion(struct disk *d, uint64_t least_us, uint64_t jitter_us) {
+static uint64_t completion(struct disk *d, enum disk_env env, uint64_t least_us, uint64_t jitter_us) {
     struct sim_host *h = d->host;
     uint64_t latency = least_us + prng_exponential(&h->disk_prng, jitter_us);
-    return h->sim->now_us + latency * h->slow_factor;
+    return h->sim->now_us + latency * h->slow_factor[env];
 }
 
 /* True when the disk hangs; the event then comes again at the end of that. */
@@ -162,7 +162,8 @@ static void writer_begin(struct writer *w) {
         return;
     }
     ops_move(&w->queue, &w->batch);
-    events_add(&w->disk->host->sim->events, &w->commit, completion(w->disk, SIM_COMMIT_US, SIM_COMMIT_JITTER_US));
+    events_add(&w->disk->host->sim->events, &w->commit,
+               completion(w->disk, w->env, SIM_COMMIT_US, SIM_COMMIT_JITTER_US));
 }
 
 /* Runs the whole batch in one transaction. */
@@ -264,8 +265,8 @@ static void worker_begin(struct worker *w) {
     STAILQ_REMOVE(&d->jobs, j, job, next);
     d->job_count--;
     w->job = j;
-    uint64_t at = j->kind == JOB_WORK ? completion(d, SIM_WORK_US, SIM_WORK_JITTER_US)
-                                      : completion(d, SIM_READ_US, SIM_READ_JITTER_US);
+    uint64_t at = j->kind == JOB_WORK ? completion(d, j->env, SIM_WORK_US, SIM_WORK_JITTER_US)
+                                      : completion(d, j->env, SIM_READ_US, SIM_READ_JITTER_US);
     events_add(&d->host->sim->events, &w->finish, at);
 }
 
@@ -496,10 +497,10 @@ void sim_disk_free(struct disk *d) {
 
 /* ---- faults ----------------------------------------------------------------------------------------------------- */
 
-void sim_disk_slow(struct sim_host *h, uint32_t factor) {
-    CHECK(factor >= 1);
-    sim_happened(h->sim, SIM_FAULT, h->number, factor, "slow", 4);
-    h->slow_factor = factor;
+void sim_disk_slow(struct sim_host *h, enum disk_env env, uint32_t factor) {
+    CHECK(env < DISK_ENVS && factor >= 1);
+    sim_happened(h->sim, SIM_FAULT, h->number, (uint64_t)env << 32 | factor, "slow", 4);
+    h->slow_factor[env] = factor;
 }
 
 void sim_disk_hang(struct sim_host *h, uint64_t until_us) {
@@ -521,7 +522,7 @@ void sim_disk_fail_commit(struct sim_host *h, enum disk_env env) {
 
 void sim_disk_repair(struct sim_host *h) {
     sim_happened(h->sim, SIM_FAULT, h->number, 0, "repair", 6);
-    h->slow_factor = 1;
+    h->slow_factor[DISK_META] = h->slow_factor[DISK_CHUNKS] = 1;
     h->hung_until_us = 0;
     h->full = false;
     h->fail_commit[DISK_META] = h->fail_commit[DISK_CHUNKS] = false;

@@ -32,7 +32,7 @@ uint32_t history_add_name(struct history *h, const char *text) {
 
 bool history_room(const struct history *h, uint32_t name) {
     CHECK(name < h->name_count);
-    return h->names[name].count < LINEAR_OPS_MAX / 2; /* the rest is for listings and the end of the run */
+    return h->names[name].count < HISTORY_OPS_MAX;
 }
 
 static size_t add_op(struct history *h, uint32_t name, const struct linear_op *op) {

@@ -5,7 +5,8 @@
 #include "linear.h"
 #include "user.h"
 
-#define HISTORY_NAMES_MAX 64
+#define HISTORY_NAMES_MAX 512
+#define HISTORY_OPS_MAX 700        /* of one name; listings and the end of the run may add some */
 #define HISTORY_STEPS_MAX 20000000 /* of the checker, for one name */
 
 struct history_name {
@@ -25,7 +26,7 @@ struct history {
 void history_init(struct history *h, struct sim *s);
 void history_release(struct history *h);
 uint32_t history_add_name(struct history *h, const char *text);
-/* False when the name has had as many operations as the checker takes. */
+/* False when the name has had enough operations: longer histories take the checker longer than they are worth. */
 bool history_room(const struct history *h, uint32_t name);
 /* A request on a name begins: which of its operations it is. PUT, GET, REMOVE, STAT. */
 size_t history_call(struct history *h, uint32_t name, const struct user_request *request);

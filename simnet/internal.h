@@ -86,7 +86,7 @@ struct sim_host {
     struct prng random_prng, disk_prng, crash_prng;
 
     struct store *stores[DISK_ENVS];
-    uint32_t slow_factor;
+    uint32_t slow_factor[DISK_ENVS];
     uint64_t hung_until_us;
     bool full;
     bool fail_commit[DISK_ENVS];

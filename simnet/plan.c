@@ -11,6 +11,7 @@
 #define PLAN_PAUSE_US_MAX (10 * SIM_SECOND)
 #define PLAN_HANG_US_MAX (15 * SIM_SECOND)
 #define PLAN_WALL_MS_MAX 20000
+#define PLAN_INLINE 32768
 
 static const char *fault_name(enum plan_kind kind) {
     switch (kind) {
@@ -27,6 +28,14 @@ static const char *fault_name(enum plan_kind kind) {
 
 static uint32_t any_host(struct plan *p) {
     return 1 + (uint32_t)prng_below(&p->prng, p->swarm->count);
+}
+
+static uint32_t draw_host(struct plan *p) {
+    uint32_t aimed = 0;
+    if (p->aim != NULL && (p->hunting || prng_chance(&p->prng, 500000))) {
+        aimed = p->aim(p->aim_ctx, prng_u64(&p->prng));
+    }
+    return aimed != 0 ? aimed : any_host(p);
 }
 
 static struct sim_host *host_of(struct plan *p, uint32_t number) {
@@ -128,10 +137,46 @@ static void crash(struct plan *p, uint32_t number, enum sim_crash how) {
     }
 }
 
+static void black_out(struct plan *p) {
+    for (uint32_t number = 1; number <= p->swarm->count; number++) {
+        crash(p, number, SIM_CRASH_POWER);
+    }
+}
+
+/* Everybody, or any one: the coordinator is hit often enough. */
+static void strike_fire(struct event *e) {
+    struct plan *p = CONTAINER(e, struct plan, strike);
+    if (prng_chance(&p->prng, 750000)) {
+        black_out(p);
+    } else {
+        crash(p, any_host(p), SIM_CRASH_POWER);
+    }
+}
+
+void plan_acknowledged(void *plan, uint64_t size) {
+    struct plan *p = plan;
+    /* What is in chunks takes more ways to the disks than what is inline. */
+    if (p->ambushes > 0 && (size > PLAN_INLINE || prng_chance(&p->prng, 100000))) {
+        p->ambushes--;
+        sim_at(p->swarm->sim, &p->strike, sim_now_us(p->swarm->sim));
+    }
+}
+
 static void fail_commit(struct plan *p, uint32_t number) {
     if (sim_host_up(host_of(p, number))) {
         swarm_node(p->swarm, number)->excused = true;
         sim_disk_fail_commit(host_of(p, number), prng_chance(&p->prng, 700000) ? DISK_META : DISK_CHUNKS);
+    }
+}
+
+/* One environment or both: what is acknowledged must be durable in each, however far one lags behind. */
+static void slow_down(struct plan *p, struct sim_host *h) {
+    uint64_t which = prng_range(&p->prng, 1, 3);
+    uint32_t factor = (uint32_t)prng_range(&p->prng, 2, 500);
+    for (int env = 0; env < DISK_ENVS; env++) {
+        if (which >> env & 1) {
+            sim_disk_slow(h, (enum disk_env)env, factor);
+        }
     }
 }
 
@@ -146,9 +191,10 @@ static void begin_on_host(struct plan_fault *f, uint64_t now_us) {
         crash(p, f->host, SIM_CRASH_POWER);
         break;
     case PLAN_BLACKOUT:
-        for (uint32_t number = 1; number <= p->swarm->count; number++) {
-            crash(p, number, SIM_CRASH_POWER);
-        }
+        black_out(p);
+        break;
+    case PLAN_AMBUSH:
+        p->ambushes++;
         break;
     case PLAN_PAUSE:
         if (sim_host_up(h)) {
@@ -156,7 +202,7 @@ static void begin_on_host(struct plan_fault *f, uint64_t now_us) {
         }
         break;
     case PLAN_SLOW_DISK:
-        sim_disk_slow(h, (uint32_t)prng_range(&p->prng, 2, 200));
+        slow_down(p, h);
         break;
     case PLAN_HUNG_DISK:
         sim_disk_hang(h, now_us + prng_range(&p->prng, 100 * SIM_MS, PLAN_HANG_US_MAX));
@@ -219,7 +265,8 @@ static void end(struct plan_fault *f) {
     if (f->kind == PLAN_LOSSY) {
         restore_links(f->plan);
     } else if (f->kind == PLAN_SLOW_DISK) {
-        sim_disk_slow(h, 1);
+        sim_disk_slow(h, DISK_META, 1);
+        sim_disk_slow(h, DISK_CHUNKS, 1);
     } else if (f->kind == PLAN_FULL_DISK) {
         sim_disk_full(h, false);
     }
@@ -251,7 +298,7 @@ static void next_fire(struct event *e) {
         struct plan_fault *f = &p->faults[i];
         if (!f->active) {
             f->kind = draw_kind(p);
-            f->host = any_host(p);
+            f->host = draw_host(p);
             f->active = true;
             begin(f);
             sim_at(s, &f->undo, sim_now_us(s) + lasting(p));
@@ -305,6 +352,7 @@ void plan_init(struct plan *p, struct swarm *w) {
     prng_init(&p->prng, sim_seed(w->sim), PRNG_SCENARIO, 1);
     sim_event_init(&p->next, next_fire, 0);
     sim_event_init(&p->watch, watch_fire, 0);
+    sim_event_init(&p->strike, strike_fire, 0);
     p->hosts = calloc(w->count, sizeof(*p->hosts));
     p->links = calloc(links, sizeof(*p->links));
     CHECK(p->hosts != NULL && p->links != NULL);
@@ -335,6 +383,19 @@ void plan_release(struct plan *p) {
     *p = (struct plan){0};
 }
 
+void plan_hunt(struct plan *p) {
+    for (int i = 0; i < PLAN_KINDS; i++) {
+        p->weights[i] = 0;
+    }
+    p->hunting = true;
+    p->weights[PLAN_ISOLATE] = 4;
+    p->weights[PLAN_HALVES] = 2;
+    p->weights[PLAN_MUTE] = 1;
+    p->weights[PLAN_PAUSE] = 1;
+    p->pace_us = 5 * SIM_SECOND;
+    p->lasting_us = 3 * SIM_SECOND;
+}
+
 void plan_start(struct plan *p) {
     struct sim *s = p->swarm->sim;
     sim_at(s, &p->next, sim_now_us(s) + prng_exponential(&p->prng, p->pace_us));
@@ -345,6 +406,8 @@ void plan_heal(struct plan *p) {
     struct sim *s = p->swarm->sim;
     sim_cancel(s, &p->next);
     sim_cancel(s, &p->watch);
+    sim_cancel(s, &p->strike);
+    p->ambushes = 0;
     for (int i = 0; i < PLAN_ACTIVE_MAX; i++) {
         sim_cancel(s, &p->faults[i].undo);
         if (p->faults[i].active) {

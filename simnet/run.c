@@ -300,6 +300,25 @@ static bool wait_quiet(struct run *r) {
 /* ---- the phases
  * ------------------------------------------------------------------------------------------------------ */
 
+/* The host that leads the group of a name in use; 0 when none does. */
+static uint32_t leader_of_a_name(void *ctx, uint64_t random) {
+    struct run *r = ctx;
+    uint32_t found = 0;
+    const char *text = r->history.names[r->load.names[random % r->load.name_count]].text;
+    struct name name;
+    CHECK(name_parse(text, strlen(text), &name) == 0);
+    for (uint32_t number = 1; number <= r->swarm.count; number++) {
+        const struct swarm_node *n = swarm_node(&r->swarm, number);
+        struct groups_info info;
+        if (n->ready) {
+            const struct groups *g = node_groups(n->node);
+            groups_info(g, groups_of(g, name_position(&name)), &info);
+            found = info.here && info.leading ? number : found;
+        }
+    }
+    return found;
+}
+
 static bool load_idle(const void *ctx) {
     return workload_idle(ctx);
 }
@@ -350,6 +369,13 @@ void run_seed(const struct run_options *options, struct run_result *result) {
     history_init(&r->history, r->swarm.sim);
     workload_init(&r->load, &r->swarm, &r->history);
     plan_init(&r->plan, &r->swarm);
+    if (r->load.hot && options->seed % 2 == 0) {
+        plan_hunt(&r->plan);
+    }
+    r->plan.aim = leader_of_a_name;
+    r->plan.aim_ctx = r;
+    r->load.acknowledged = plan_acknowledged;
+    r->load.acknowledged_ctx = &r->plan;
     result->passed = phases(r, &answers[0], &answers[1]);
     CHECK(result->passed == (result->reason[0] == '\0'));
     result->hash = sim_hash(r->swarm.sim);

@@ -114,8 +114,8 @@ struct store *sim_host_store(struct sim_host *h, enum disk_env env);
 
 /* ---- disks ---------------------------------------------------------------------------------------------------- */
 
-/* Every latency is multiplied; 1 is normal. */
-void sim_disk_slow(struct sim_host *h, uint32_t factor);
+/* Every latency of the environment is multiplied; 1 is normal. */
+void sim_disk_slow(struct sim_host *h, enum disk_env env, uint32_t factor);
 /* Nothing completes before then. */
 void sim_disk_hang(struct sim_host *h, uint64_t until_us);
 /* Says that there is no room, whatever the capacity. */

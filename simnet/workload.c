@@ -11,6 +11,12 @@
 #define KIB 1024u
 #define TIMEOUT_US (45 * SIM_SECOND) /* longer than the node's own patience */
 
+const char *workload_bucket(size_t i) {
+    static const char *const buckets[WORKLOAD_BUCKETS] = {"", "photos/", "a.b-c/"};
+    CHECK(i < WORKLOAD_BUCKETS);
+    return buckets[i];
+}
+
 /* ---- what to ask ------------------------------------------------------------------------------------------------- */
 
 static uint64_t draw_size(struct prng *p) {
@@ -22,8 +28,8 @@ static uint64_t draw_size(struct prng *p) {
         {60, 1, 7},
         {500, 8, 200},
         {800, 200, 4 * KIB},
-        {940, 4 * KIB, 32 * KIB + 1},
-        {992, 32 * KIB + 1, 256 * KIB},
+        {880, 4 * KIB, 32 * KIB + 1},
+        {993, 32 * KIB + 1, 160 * KIB},
         {1000, 1000 * KIB, 3000 * KIB},
     };
     uint64_t at = prng_below(p, 1000);
@@ -57,12 +63,30 @@ static void draw_list(struct workload *l, struct user_request *q, uint32_t name)
     q->limit = (uint32_t)prng_range(&l->prng, 1, USER_LIST_MAX);
 }
 
+static uint32_t new_name(struct workload *l) {
+    char text[USER_NAME_SIZE];
+    unsigned number = (unsigned)l->history->name_count;
+    const char *bucket = workload_bucket(prng_below(&l->prng, WORKLOAD_BUCKETS));
+    bool deep = number % 5 == 4 && bucket[0] != '\0'; /* without a bucket, the part before a slash would become one */
+    snprintf(text, sizeof(text), "%sfile %u%s", bucket, number, deep ? "/deep/\xc3\xa9t\xc3\xa9.txt" : "");
+    return history_add_name(l->history, text);
+}
+
+/* A name that has a long history already makes room for a new one. */
+static uint32_t draw_name(struct workload *l) {
+    uint32_t *name = &l->names[prng_below(&l->prng, l->name_count)];
+    if (!history_room(l->history, *name) && l->history->name_count < HISTORY_NAMES_MAX) {
+        *name = new_name(l);
+    }
+    return *name;
+}
+
 static void draw_request(struct worker *w) {
     struct workload *l = w->load;
     struct user_request *q = &w->request;
     uint64_t at = prng_below(&l->prng, 100);
     *q = (struct user_request){.timeout_us = TIMEOUT_US};
-    w->name = (uint32_t)prng_below(&l->prng, l->history->name_count);
+    w->name = draw_name(l);
     snprintf(q->name, sizeof(q->name), "%s", l->history->names[w->name].text);
     if (at < 42) {
         q->kind = USER_PUT;
@@ -158,6 +182,9 @@ static void on_done(void *ctx, const struct user_result *result) {
     } else if (result->status == 0) {
         take_listing(w, result);
     }
+    if (l->acknowledged != NULL && w->request.kind == USER_PUT && result->status == 0) {
+        l->acknowledged(l->acknowledged_ctx, w->request.size);
+    }
     think(w);
 }
 
@@ -185,25 +212,19 @@ static void on_think(struct event *e) {
 /* ---- life ---------------------------------------------------------------------------------------------------------
  */
 
-const char *workload_bucket(size_t i) {
-    static const char *const buckets[WORKLOAD_BUCKETS] = {"", "photos/", "a.b-c/"};
-    CHECK(i < WORKLOAD_BUCKETS);
-    return buckets[i];
-}
-
 void workload_init(struct workload *l, struct swarm *w, struct history *h) {
     *l = (struct workload){.swarm = w, .history = h};
     prng_init(&l->prng, sim_seed(w->sim), PRNG_SCENARIO, 2);
+    /* Some runs ask a lot of few names: what is wrong for a moment only must be asked about in that moment. */
+    bool hot = prng_chance(&l->prng, 350000);
+    l->hot = hot;
     l->users = (uint32_t)prng_range(&l->prng, 3, 7);
-    l->think_us = prng_range(&l->prng, 300 * SIM_MS, 2000 * SIM_MS);
+    l->think_us =
+        hot ? prng_range(&l->prng, 100 * SIM_MS, 300 * SIM_MS) : prng_range(&l->prng, 300 * SIM_MS, 2 * SIM_SECOND);
     l->next_content = prng_u64(&l->prng);
-    uint32_t names = (uint32_t)prng_range(&l->prng, 4, 24);
-    for (uint32_t i = 0; i < names; i++) {
-        char text[USER_NAME_SIZE];
-        const char *bucket = workload_bucket(prng_below(&l->prng, WORKLOAD_BUCKETS));
-        bool deep = i % 5 == 4 && bucket[0] != '\0'; /* without a bucket, the part before a slash would become one */
-        snprintf(text, sizeof(text), "%sfile %u%s", bucket, (unsigned)i, deep ? "/deep/\xc3\xa9t\xc3\xa9.txt" : "");
-        history_add_name(h, text);
+    l->name_count = (uint32_t)(hot ? prng_range(&l->prng, 1, 3) : prng_range(&l->prng, 4, WORKLOAD_NAMES_MAX));
+    for (uint32_t i = 0; i < l->name_count; i++) {
+        l->names[i] = new_name(l);
     }
     for (uint32_t i = 0; i < l->users; i++) {
         l->workers[i].load = l;

@@ -6,6 +6,7 @@
 #include "swarm.h"
 
 #define WORKLOAD_USERS_MAX 16
+#define WORKLOAD_NAMES_MAX 24 /* in use at a time */
 #define WORKLOAD_BUCKETS 3
 
 struct workload;
@@ -26,9 +27,14 @@ struct workload {
     struct prng prng;
     struct worker workers[WORKLOAD_USERS_MAX];
     uint32_t users;
+    uint32_t names[WORKLOAD_NAMES_MAX]; /* of the history */
+    uint32_t name_count;
     uint64_t think_us;
     uint64_t next_content;
     uint64_t calls, bytes_put;
+    void (*acknowledged)(void *ctx, uint64_t size); /* a put was; may be NULL */
+    void *acknowledged_ctx;
+    bool hot; /* few names, much asked */
     bool stopping;
     char failure[SWARM_MESSAGE_SIZE]; /* an answer no fault excuses; "" otherwise */
 };
