@@ -16,7 +16,7 @@ void node_tuning_default(struct node_tuning *out) {
                    .log_bytes_max = 4 * 1024 * 1024,
                    .moves_max = 256},
         .files = {
-            .settle_ms = 3600 * 1000, .settle_every_ms = 300 * 1000, .sweep_every_ms = 600 * 1000, .grace_ms = 2000}};
+            .settle_ms = 3600 * 1000, .settle_every_ms = 60 * 1000, .sweep_every_ms = 600 * 1000, .grace_ms = 2000}};
 }
 
 void node_log(struct node *n, const char *format, ...) {

@@ -41,9 +41,11 @@ static void go_down(struct event *e) {
 }
 
 /* Background work that waits for minutes or hours on real nodes comes often enough to be seen in a run. */
-static void tune(struct node_tuning *t) {
+#define SETTLE_MS 60000 /* by default */
+
+static void tune(const struct swarm *w, struct node_tuning *t) {
     node_tuning_default(t);
-    t->files.settle_ms = 60 * 1000;
+    t->files.settle_ms = w->settle_ms;
     t->files.settle_every_ms = 10 * 1000;
     t->files.sweep_every_ms = 20 * 1000;
 }
@@ -71,7 +73,7 @@ static void boot(void *ctx, struct sim_host *h, const struct sim_ports *ports) {
         .log = on_log,
         .ctx = n,
     };
-    tune(&params.tuning);
+    tune(w, &params.tuning);
     int status = node_new(&params, &n->node);
     CHECK(status == 0);
 }
@@ -95,8 +97,11 @@ void swarm_init(struct swarm *w, const struct swarm_options *options) {
                                    .trace = options->trace,
                                    .trace_ctx = options->trace_ctx};
     const struct sim_program program = {.boot = boot, .dead = dead, .ctx = w};
-    *w = (struct swarm){
-        .count = options->nodes, .bits = options->bits, .replicas = options->replicas, .capacity = options->capacity};
+    *w = (struct swarm){.count = options->nodes,
+                        .bits = options->bits,
+                        .replicas = options->replicas,
+                        .capacity = options->capacity,
+                        .settle_ms = options->settle_ms ? options->settle_ms : SETTLE_MS};
     w->sim = sim_new(&so, &program);
     w->nodes = calloc(w->count, sizeof(*w->nodes));
     CHECK(w->nodes != NULL);

@@ -24,7 +24,7 @@ struct swarm {
     struct swarm_node *nodes; /* index number - 1 */
     uint32_t count;
     unsigned bits, replicas;
-    uint64_t capacity;
+    uint64_t capacity, settle_ms;
     char failure[SWARM_MESSAGE_SIZE]; /* a node ended by itself without an excuse; "" otherwise */
 };
 
@@ -33,6 +33,7 @@ struct swarm_options {
     uint32_t nodes;
     unsigned bits, replicas;
     uint64_t capacity;
+    uint64_t settle_ms; /* age at which unconfirmed references are settled; 0: a minute */
     void (*trace)(void *ctx, uint64_t now_us, const char *line);
     void *trace_ctx;
 };

@@ -96,6 +96,8 @@ void repair_bad(struct files *f, const struct digest *digest);
 void repair_lacking(struct files *f, const struct digest *digest);
 void repair_installed(struct files *f, uint32_t group, uint64_t index);
 void repair_removed(struct files *f, uint32_t group);
+/* Nobody has had it for a good while, though everybody was asked. */
+bool repair_hopeless(const struct files *f, const struct digest *digest);
 bool repair_complete(const struct files *f, uint32_t group, uint64_t index);
 void repair_info(const struct files *f, uint64_t *ret_pulls, uint64_t *ret_audits);
 

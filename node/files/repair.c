@@ -632,6 +632,12 @@ void repair_removed(struct files *f, uint32_t group) {
     work(r);
 }
 
+bool repair_hopeless(const struct files *f, const struct digest *digest) {
+    const struct item *it;
+    HASH_FIND(hh, f->repair->items, digest, sizeof(*digest), it);
+    return it && it->missing && it->backoff_ms >= REPAIR_BACKOFF_MAX_MS;
+}
+
 bool repair_complete(const struct files *f, uint32_t group, uint64_t index) {
     const struct repair *r = f->repair;
     const struct item *it;

@@ -5,6 +5,10 @@
  *   IDLE ──time──▶ walk: each group led here, a few at once
  *                    page of old pending references ──▶ one question per version ──▶ confirm or delete ──▶ next page
  *
+ * A put that died between a reference and its bytes leaves a chunk that nobody has. As long as it is referenced, no
+ * replica is complete and the group cannot move, so such references are settled early: a put that lives has its bytes
+ * on a majority long before.
+ *
  * A verdict is remembered across the groups of one walk: aborted is final, and the old references of a version that is
  * live are taken away by the outbox of its name once it is not. No longer than that: a reference whose proposal was
  * delayed may come when the version is gone and its outbox is done with. A step that fails is left to the next walk. */
@@ -19,6 +23,7 @@
 #define SETTLE_WINDOW 8     /* unanswered questions and commands of one group */
 #define SETTLE_PAUSE_MS 20  /* between pages of a group */
 #define SETTLE_TIMEOUT_MS 20000
+#define SETTLE_HOPELESS_MS 60000 /* age at which a reference is settled whose chunk nobody has */
 #define VERDICTS_KEPT 1024
 
 enum verdict_state { VERDICT_OPEN, VERDICT_ASKED, VERDICT_KNOWN, VERDICT_SENT };
@@ -43,7 +48,7 @@ struct settling {
     struct timer timer;
     enum settling_state state;
     uint32_t group;
-    uint64_t before_ms;
+    uint64_t before_ms, early_ms; /* stamps below: of all, and of chunks nobody has */
     bool begun, more;
     struct digest after_digest;
     struct version after_version;
@@ -197,7 +202,8 @@ static int read_page(struct settling *g, const uint8_t *bytes, size_t size) {
     int rc = page_open(bytes, size, &page);
     while (!rc && rows < SETTLE_PAGE && (rc = page_ref_next(&page, &row)) == 0) {
         rows++;
-        if (row.pending && row.stamp_ms < g->before_ms) {
+        if (row.pending && row.stamp_ms < g->early_ms &&
+            (row.stamp_ms < g->before_ms || repair_hopeless(g->settle->files, &row.digest))) {
             add_row(g, &row);
         }
         g->begun = true;
@@ -239,7 +245,7 @@ static bool led(const struct settle *s, uint32_t group) {
 static void read_next(struct settling *g) {
     struct query q = {.kind = QUERY_PENDING,
                       .limit = SETTLE_PAGE,
-                      .before_ms = g->before_ms,
+                      .before_ms = g->early_ms,
                       .from_start = !g->begun,
                       .after_digest = g->after_digest,
                       .after_version = g->after_version};
@@ -290,6 +296,10 @@ static void settling_begin(struct settling *g, uint32_t group) {
     CHECK(g->verdicts && g->state == SETTLING_IDLE);
     g->group = group;
     g->before_ms = now > f->params.tuning.settle_ms ? now - f->params.tuning.settle_ms : 0;
+    g->early_ms = now > SETTLE_HOPELESS_MS ? now - SETTLE_HOPELESS_MS : 0;
+    if (g->early_ms < g->before_ms) {
+        g->early_ms = g->before_ms;
+    }
     g->begun = false;
     read_next(g);
 }

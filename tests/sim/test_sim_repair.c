@@ -28,6 +28,8 @@
 #define FILES 6
 #define FILE_SIZE (2 * CHUNK_PLAIN_MAX + 12345) /* three chunks */
 #define READS_MAX 20
+#define HOUR_MS ((uint64_t)3600 * 1000)
+#define EARLY_US (180 * (uint64_t)SIM_SECOND)
 
 struct world {
     struct swarm swarm;
@@ -104,9 +106,13 @@ static void expect_whole_within(struct world *w, uint64_t limit_us) {
     }
 }
 
-static void begin(struct world *w, uint64_t seed, unsigned replicas) {
-    const struct swarm_options options = {
-        .seed = seed, .nodes = NODES, .bits = ARC_BITS, .replicas = replicas, .capacity = CAPACITY};
+static void begin_settling(struct world *w, uint64_t seed, unsigned replicas, uint64_t settle_ms) {
+    const struct swarm_options options = {.seed = seed,
+                                          .nodes = NODES,
+                                          .bits = ARC_BITS,
+                                          .replicas = replicas,
+                                          .capacity = CAPACITY,
+                                          .settle_ms = settle_ms};
     *w = (struct world){0};
     swarm_init(&w->swarm, &options);
     start(w, 1);
@@ -118,6 +124,10 @@ static void begin(struct world *w, uint64_t seed, unsigned replicas) {
         start(w, number);
     }
     expect_whole_within(w, WHOLE_US);
+}
+
+static void begin(struct world *w, uint64_t seed, unsigned replicas) {
+    begin_settling(w, seed, replicas, 0);
 }
 
 static void end(struct world *w) {
@@ -280,6 +290,41 @@ static void a_damaged_chunk_waits_for_the_node_with_the_good_copy(void **state) 
     end(&w);
 }
 
+/* A put that died between a reference and its bytes. */
+static void referenced(void *ctx, int status, const struct raft_config *config, const uint8_t *result, size_t size) {
+    struct world *w = ctx;
+    (void)config;
+    (void)result;
+    (void)size;
+    assert_int_equal(status, 0);
+    w->answered = true;
+}
+
+static void a_reference_to_a_chunk_that_nobody_has_is_settled_early(void **state) {
+    struct world w;
+    char message[SWARM_MESSAGE_SIZE];
+    struct chunk_ref chunk = {.digest = {{0x5a}}, .size = 1};
+    struct command c = {.kind = COMMAND_REF_ADD, .u.refs = {.version = {{1}}, .chunk_count = 1, .chunks = &chunk}};
+    struct buf b;
+    (void)state;
+    begin_settling(&w, 8, NODES, HOUR_MS);
+    put_files(&w, 1);
+    struct groups *g = (struct groups *)(uintptr_t)node_groups(swarm_node(&w.swarm, 1)->node);
+    assert_int_equal(name_parse("never", 5, &c.u.refs.name), 0);
+    buf_init(&b, PEER_BODY_MAX);
+    command_encode(&c, &b);
+    w.answered = false;
+    groups_propose(g, groups_of(g, ring_position(&chunk.digest)), &b, CALL_US / 1000, referenced, &w);
+    buf_release(&b);
+    while (!w.answered) {
+        sim_step(w.swarm.sim, sim_now_us(w.swarm.sim) + CALL_US);
+    }
+    assert_false(audit_swarm(&w.swarm, message, sizeof(message)));
+    expect_whole_within(&w, EARLY_US);
+    read_files(&w, 2); /* theirs, as unconfirmed but with bytes, were left alone */
+    end(&w);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_node_that_was_down_gets_the_chunks_it_missed),
@@ -289,6 +334,7 @@ int main(void) {
         cmocka_unit_test(a_damaged_chunk_that_is_read_is_replaced),
         cmocka_unit_test(a_damaged_chunk_that_another_node_reads_is_replaced),
         cmocka_unit_test(a_damaged_chunk_waits_for_the_node_with_the_good_copy),
+        cmocka_unit_test(a_reference_to_a_chunk_that_nobody_has_is_settled_early),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
