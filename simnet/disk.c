@@ -13,6 +13,7 @@
 #define SIM_POOL 4 /* as libuv's */
 #define SIM_COMMIT_US 150
 #define SIM_COMMIT_JITTER_US 350
+#define SIM_KEPT_MILLIONTHS 250000
 #define SIM_READ_US 10
 #define SIM_READ_JITTER_US 60
 #define SIM_WORK_US 5
@@ -430,7 +431,8 @@ struct disk *sim_disk_new(struct sim_host *h) {
 /* What was being committed is kept whole or lost whole: the end may come before or after the page that commits it. */
 static void writer_kill(struct writer *w) {
     struct sim_host *h = w->disk->host;
-    bool kept = prng_chance(&h->crash_prng, PRNG_MILLION / 2);
+    /* Most of a commit's time lies before that page is on the disk. */
+    bool kept = prng_chance(&h->crash_prng, SIM_KEPT_MILLIONTHS);
     if (w->batch.first != NULL && kept && !w->disk->broken) {
         int status = writer_commit(w);
         sim_happened(h->sim, SIM_WRITTEN, h->number, (uint64_t)(int64_t)status, NULL, 0);

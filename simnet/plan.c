@@ -12,6 +12,7 @@
 #define PLAN_HANG_US_MAX (15 * SIM_SECOND)
 #define PLAN_WALL_MS_MAX 20000
 #define PLAN_INLINE 32768
+#define PLAN_BOTH_ENVS (1u << DISK_META | 1u << DISK_CHUNKS)
 
 static const char *fault_name(enum plan_kind kind) {
     switch (kind) {
@@ -137,6 +138,20 @@ static void crash(struct plan *p, uint32_t number, enum sim_crash how) {
     }
 }
 
+static void set_pace(struct plan *p, uint32_t number, unsigned envs, uint32_t factor) {
+    for (int env = 0; env < DISK_ENVS; env++) {
+        if (envs >> env & 1) {
+            sim_disk_slow(host_of(p, number), (enum disk_env)env, factor);
+        }
+    }
+}
+
+static void set_pace_everywhere(struct plan *p, unsigned envs, uint32_t factor) {
+    for (uint32_t number = 1; number <= p->swarm->count; number++) {
+        set_pace(p, number, envs, factor);
+    }
+}
+
 static void black_out(struct plan *p) {
     for (uint32_t number = 1; number <= p->swarm->count; number++) {
         crash(p, number, SIM_CRASH_POWER);
@@ -146,6 +161,7 @@ static void black_out(struct plan *p) {
 /* Everybody, or any one: the coordinator is hit often enough. */
 static void strike_fire(struct event *e) {
     struct plan *p = CONTAINER(e, struct plan, strike);
+    set_pace_everywhere(p, PLAN_BOTH_ENVS, 1);
     if (prng_chance(&p->prng, 750000)) {
         black_out(p);
     } else {
@@ -153,11 +169,18 @@ static void strike_fire(struct event *e) {
     }
 }
 
+/* One environment lags far behind the other everywhere, so that what is acknowledged too early is not durable yet. */
+static void lie_in_wait(struct plan *p) {
+    p->ambushes = 1;
+    set_pace_everywhere(p, prng_chance(&p->prng, 700000) ? 1u << DISK_CHUNKS : 1u << DISK_META,
+                        (uint32_t)prng_range(&p->prng, 1, 400));
+}
+
 void plan_acknowledged(void *plan, uint64_t size) {
     struct plan *p = plan;
     /* What is in chunks takes more ways to the disks than what is inline. */
     if (p->ambushes > 0 && (size > PLAN_INLINE || prng_chance(&p->prng, 100000))) {
-        p->ambushes--;
+        p->ambushes = 0;
         sim_at(p->swarm->sim, &p->strike, sim_now_us(p->swarm->sim));
     }
 }
@@ -169,13 +192,15 @@ static void fail_commit(struct plan *p, uint32_t number) {
     }
 }
 
-/* One environment or both: what is acknowledged must be durable in each, however far one lags behind. */
-static void slow_down(struct plan *p, struct sim_host *h) {
-    uint64_t which = prng_range(&p->prng, 1, 3);
+/* One environment or both, of one host or of all: what is acknowledged must be durable in each, however far one lags
+ * behind the other. */
+static void slow_down(struct plan *p, uint32_t host) {
+    unsigned envs = (unsigned)prng_range(&p->prng, 1, 3);
     uint32_t factor = (uint32_t)prng_range(&p->prng, 2, 500);
-    for (int env = 0; env < DISK_ENVS; env++) {
-        if (which >> env & 1) {
-            sim_disk_slow(h, (enum disk_env)env, factor);
+    bool everywhere = prng_chance(&p->prng, 400000);
+    for (uint32_t number = 1; number <= p->swarm->count; number++) {
+        if (everywhere || number == host) {
+            set_pace(p, number, envs, factor);
         }
     }
 }
@@ -194,7 +219,7 @@ static void begin_on_host(struct plan_fault *f, uint64_t now_us) {
         black_out(p);
         break;
     case PLAN_AMBUSH:
-        p->ambushes++;
+        lie_in_wait(p);
         break;
     case PLAN_PAUSE:
         if (sim_host_up(h)) {
@@ -202,7 +227,7 @@ static void begin_on_host(struct plan_fault *f, uint64_t now_us) {
         }
         break;
     case PLAN_SLOW_DISK:
-        slow_down(p, h);
+        slow_down(p, f->host);
         break;
     case PLAN_HUNG_DISK:
         sim_disk_hang(h, now_us + prng_range(&p->prng, 100 * SIM_MS, PLAN_HANG_US_MAX));
@@ -265,8 +290,10 @@ static void end(struct plan_fault *f) {
     if (f->kind == PLAN_LOSSY) {
         restore_links(f->plan);
     } else if (f->kind == PLAN_SLOW_DISK) {
-        sim_disk_slow(h, DISK_META, 1);
-        sim_disk_slow(h, DISK_CHUNKS, 1);
+        set_pace_everywhere(f->plan, PLAN_BOTH_ENVS, 1);
+    } else if (f->kind == PLAN_AMBUSH) {
+        f->plan->ambushes = 0;
+        set_pace_everywhere(f->plan, PLAN_BOTH_ENVS, 1);
     } else if (f->kind == PLAN_FULL_DISK) {
         sim_disk_full(h, false);
     }

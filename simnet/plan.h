@@ -22,7 +22,7 @@
     X(BLACKOUT, "blackout", 1)                                                    \
     X(AMBUSH, "ambush", 4) /* power is cut at the moment a put is acknowledged */ \
     X(PAUSE, "pause", 3)                                                          \
-    X(SLOW_DISK, "slow-disk", 2)                                                  \
+    X(SLOW_DISK, "slow-disk", 4)                                                  \
     X(HUNG_DISK, "hung-disk", 2)                                                  \
     X(COMMIT, "commit", 1)                                                        \
     X(FULL_DISK, "full-disk", 1)                                                  \
