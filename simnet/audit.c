@@ -162,8 +162,7 @@ static bool read_node(struct audit *a, uint32_t i, struct chunk_ref *space, stru
     return good;
 }
 
-/* ---- replicas ------------------------------------------------------------------------------------------------------
- */
+/* ---- replicas ---------------------------------------------------------------------------------------------------- */
 
 static bool digest_of_replica(struct audit *a, uint32_t i, uint32_t group, struct digest *out) {
     struct machine_arc arc;
@@ -230,8 +229,7 @@ static bool group_is_whole(struct audit *a, uint32_t group) {
     return true;
 }
 
-/* ---- references and chunks ------------------------------------------------------------------------------------------
- */
+/* ---- references and chunks --------------------------------------------------------------------------------------- */
 
 static bool node_is_consistent(struct audit *a, uint32_t i) {
     char word[HEX_SIZE(6)];

@@ -75,7 +75,7 @@ struct disk {
     bool broken; /* a commit failed */
 };
 
-/* ---- stores ----------------------------------------------------------------------------------------------------- */
+/* ---- stores ------------------------------------------------------------------------------------------------------ */
 
 int sim_stores_open(struct sim_host *h) {
     for (int env = 0; env < DISK_ENVS; env++) {
@@ -103,7 +103,7 @@ static void refresh_used(struct disk *d) {
     }
 }
 
-/* ---- queues of operations --------------------------------------------------------------------------------------- */
+/* ---- queues of operations ---------------------------------------------------------------------------------------- */
 
 static void ops_init(struct op_queue *q) {
     q->first = NULL;
@@ -156,7 +156,7 @@ static bool hangs(struct disk *d, struct event *e) {
     return true;
 }
 
-/* ---- writing ---------------------------------------------------------------------------------------------------- */
+/* ---- writing ----------------------------------------------------------------------------------------------------- */
 
 static void writer_begin(struct writer *w) {
     if (w->batch.first != NULL || w->queue.first == NULL || w->disk->dead || w->disk->broken) {
@@ -238,7 +238,7 @@ void disk_write(struct disk *d, enum disk_env env, struct disk_op *op) {
     writer_begin(&d->writers[env]);
 }
 
-/* ---- reading and working ---------------------------------------------------------------------------------------- */
+/* ---- reading and working ----------------------------------------------------------------------------------------- */
 
 static bool job_ready(const struct disk *d, const struct job *j) {
     if (j->kind != JOB_VIEW) {
@@ -380,7 +380,7 @@ void disk_view_close(struct disk_view *v) {
     view_free(v);
 }
 
-/* ---- room ------------------------------------------------------------------------------------------------------- */
+/* ---- room -------------------------------------------------------------------------------------------------------- */
 
 uint64_t disk_used_bytes(const struct disk *d) {
     return d->used_bytes;
@@ -401,7 +401,7 @@ void disk_on_failed(struct disk *d, void (*failed)(void *ctx, int status), void 
     d->failed_ctx = ctx;
 }
 
-/* ---- life ------------------------------------------------------------------------------------------------------- */
+/* ---- life -------------------------------------------------------------------------------------------------------- */
 
 struct disk *sim_disk_new(struct sim_host *h) {
     struct disk *d = calloc(1, sizeof(*d));
@@ -497,7 +497,7 @@ void sim_disk_free(struct disk *d) {
     free(d);
 }
 
-/* ---- faults ----------------------------------------------------------------------------------------------------- */
+/* ---- faults ------------------------------------------------------------------------------------------------------ */
 
 void sim_disk_slow(struct sim_host *h, enum disk_env env, uint32_t factor) {
     CHECK(env < DISK_ENVS && factor >= 1);

@@ -45,7 +45,7 @@ uint64_t stream_delay(struct stream *st, const struct net_conn *from, size_t siz
     return delay;
 }
 
-/* ---- sending ---------------------------------------------------------------------------------------------------- */
+/* ---- sending ----------------------------------------------------------------------------------------------------- */
 
 static void segment_free(struct segment *g) {
     free(g->bytes);
@@ -205,7 +205,7 @@ void flow_drop(struct net_conn *from) {
     events_cancel(&from->stream->sim->events, &f->arrive);
 }
 
-/* ---- arriving --------------------------------------------------------------------------------------------------- */
+/* ---- arriving ---------------------------------------------------------------------------------------------------- */
 
 static void stall_arm(struct net_conn *from) {
     struct sim *s = from->stream->sim;

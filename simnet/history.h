@@ -6,7 +6,7 @@
 #include "user.h"
 
 #define HISTORY_NAMES_MAX 512
-#define HISTORY_OPS_MAX 700        /* of one name; listings and the end of the run may add some */
+#define HISTORY_OPS_MAX 300        /* of one name; listings and the end of the run may add some */
 #define HISTORY_STEPS_MAX 20000000 /* of the checker, for one name */
 
 struct history_name {

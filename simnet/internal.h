@@ -115,7 +115,7 @@ struct sim {
     bool inside_event;
 };
 
-/* ---- world.c */
+/* ---- world.c ----------------------------------------------------------------------------------------------------- */
 
 /* Folds one happening into the hash; bytes may be NULL. `number` is whatever distinguishes it (a status, a count). */
 void sim_happened(struct sim *s, enum sim_happening what, uint32_t host, uint64_t number, const void *bytes,
@@ -123,7 +123,7 @@ void sim_happened(struct sim *s, enum sim_happening what, uint32_t host, uint64_
 struct path *sim_path(const struct sim *s, uint32_t from, uint32_t to);
 void sim_event_init(struct event *e, void (*fire)(struct event *e), uint32_t host);
 
-/* ---- the ports of one start; *_free may be called in any state */
+/* ---- the ports of one start; *_free may be called in any state --------------------------------------------------- */
 
 struct clock *sim_clock_new(struct sim_host *h);
 void sim_clock_kill(struct clock *c);

@@ -139,8 +139,7 @@ static bool run_range(const struct job_options *o) {
     return good;
 }
 
-/* ---- options ------------------------------------------------------------------------------------------------------
- */
+/* ---- options ----------------------------------------------------------------------------------------------------- */
 
 static bool number(const char *text, uint64_t low, uint64_t high, uint64_t *out) {
     char *end;

@@ -14,7 +14,7 @@
 #define SIM_UNKNOWN_NAME_US (5 * SIM_MS)
 #define SIM_PORT_MAX 65535
 
-/* ---- the end of an end ------------------------------------------------------------------------------------------ */
+/* ---- the end of an end ------------------------------------------------------------------------------------------- */
 
 /* Nobody can see the stream any more: what is still on its way arrives nowhere. */
 static void stream_free_if_unowned(struct stream *st) {
@@ -90,7 +90,7 @@ static void drained_fire(struct event *e) {
     }
 }
 
-/* ---- making a connection ---------------------------------------------------------------------------------------- */
+/* ---- making a connection ----------------------------------------------------------------------------------------- */
 
 static void end_attach(struct net_conn *c, struct net *n, enum end_state state) {
     CHECK(c->net == NULL && c->state == END_NONE);
@@ -213,7 +213,7 @@ static void handshake_fire(struct event *e) {
     }
 }
 
-/* ---- addresses -------------------------------------------------------------------------------------------------- */
+/* ---- addresses --------------------------------------------------------------------------------------------------- */
 
 /* "host:port"; the port of -1 as an error. */
 static int parse_addr(const char *addr, char *host, size_t host_size, uint32_t *ret_port) {
@@ -252,7 +252,7 @@ static uint32_t host_by_name(const struct sim *s, const char *name) {
     return strcmp(expected, name) == 0 ? (uint32_t)number : 0;
 }
 
-/* ---- the port --------------------------------------------------------------------------------------------------- */
+/* ---- the port ---------------------------------------------------------------------------------------------------- */
 
 void net_on_events(struct net *n, const struct net_events *events) {
     CHECK(events->accepted != NULL || n->host == NULL);
@@ -368,7 +368,7 @@ void *net_user(const struct net_conn *c) {
     return c->user;
 }
 
-/* ---- life ------------------------------------------------------------------------------------------------------- */
+/* ---- life -------------------------------------------------------------------------------------------------------- */
 
 struct net *sim_net_new(struct sim *s, struct sim_host *h) {
     struct net *n = calloc(1, sizeof(*n));

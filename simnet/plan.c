@@ -129,8 +129,7 @@ static void restore_links(struct plan *p) {
     }
 }
 
-/* ---- one fault ----------------------------------------------------------------------------------------------------
- */
+/* ---- one fault --------------------------------------------------------------------------------------------------- */
 
 static void crash(struct plan *p, uint32_t number, enum sim_crash how) {
     if (sim_host_up(host_of(p, number))) {
@@ -334,8 +333,7 @@ static void next_fire(struct event *e) {
     }
 }
 
-/* ---- hosts come back ----------------------------------------------------------------------------------------------
- */
+/* ---- hosts come back --------------------------------------------------------------------------------------------- */
 
 static void restart_fire(struct event *e) {
     struct plan_host *h = CONTAINER(e, struct plan_host, restart);
@@ -356,8 +354,7 @@ static void watch_fire(struct event *e) {
     sim_at(s, &p->watch, sim_now_us(s) + PLAN_WATCH_US);
 }
 
-/* ---- life ---------------------------------------------------------------------------------------------------------
- */
+/* ---- life -------------------------------------------------------------------------------------------------------- */
 
 static void draw_mood(struct plan *p) {
     static const uint32_t weights[] = {

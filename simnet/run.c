@@ -101,8 +101,7 @@ static bool ask(struct run *r, uint32_t number, struct user_request *request, st
     return !ret_result->broken || fail(r, "node %" PRIu32 ": %s", number, ret_result->message);
 }
 
-/* ---- the swarm comes together -------------------------------------------------------------------------------------
- */
+/* ---- the swarm comes together ------------------------------------------------------------------------------------ */
 
 static bool node_ready(const void *ctx) {
     return ((const struct swarm_node *)ctx)->ready;
@@ -140,8 +139,7 @@ static bool gather(struct run *r, struct user_result *answer) {
     return true;
 }
 
-/* ---- becoming whole -------------------------------------------------------------------------------------------------
- */
+/* ---- becoming whole ---------------------------------------------------------------------------------------------- */
 
 static bool node_says_healthy(struct run *r, uint32_t number, struct user_result *answer, bool *ret_healthy) {
     struct user_request q = {.kind = USER_STATUS};
@@ -182,8 +180,7 @@ static bool wait_healthy(struct run *r, struct user_result *answer) {
     return true;
 }
 
-/* ---- reading everything back ----------------------------------------------------------------------------------------
- */
+/* ---- reading everything back ------------------------------------------------------------------------------------- */
 
 /* One name through one node; compares with what the first node said. */
 static bool read_back(struct run *r, uint32_t number, uint32_t name, struct user_result *first,

@@ -83,7 +83,7 @@ void sim_run_until(struct sim *s, uint64_t until_us);
 void sim_at(struct sim *s, struct event *e, uint64_t at_us);
 void sim_cancel(struct sim *s, struct event *e);
 
-/* ---- hosts ---------------------------------------------------------------------------------------------------- */
+/* ---- hosts ------------------------------------------------------------------------------------------------------- */
 
 uint32_t sim_hosts(const struct sim *s);
 struct sim_host *sim_host(struct sim *s, uint32_t number); /* 1..hosts */
@@ -112,7 +112,7 @@ void sim_host_step_wall(struct sim_host *h, int64_t by_ms);
 /* The two environments, to look into or to damage between events. They outlive crashes. */
 struct store *sim_host_store(struct sim_host *h, enum disk_env env);
 
-/* ---- disks ---------------------------------------------------------------------------------------------------- */
+/* ---- disks ------------------------------------------------------------------------------------------------------- */
 
 /* Every latency of the environment is multiplied; 1 is normal. */
 void sim_disk_slow(struct sim_host *h, enum disk_env env, uint32_t factor);
@@ -127,7 +127,7 @@ void sim_disk_repair(struct sim_host *h);
 /* Everything is lost. The host must be down. */
 void sim_disk_wipe(struct sim_host *h);
 
-/* ---- the network between hosts -------------------------------------------------------------------------------- */
+/* ---- the network between hosts ----------------------------------------------------------------------------------- */
 
 /* Of one direction between two hosts. Streams stay streams: what a packet suffers shows as a delay of everything
  * behind it on its connection, or as the end of the connection; connections overtake each other freely. */
@@ -149,8 +149,7 @@ void sim_partition(struct sim *s, const bool *in_first_part);
 /* No block and no clog is left. */
 void sim_heal(struct sim *s);
 
-/* ---- simulated clients: local connections to a host ---------------------------------------------------------------
- */
+/* ---- simulated clients: local connections to a host -------------------------------------------------------------- */
 
 struct sim_client_events {
     void (*connected)(void *ctx);

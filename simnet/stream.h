@@ -78,7 +78,7 @@ static inline bool end_alive(const struct net_conn *c) {
     return c->state == END_CONNECTING || c->state == END_OPEN || c->state == END_CLOSING;
 }
 
-/* ---- flow.c */
+/* ---- flow.c ------------------------------------------------------------------------------------------------------ */
 void flow_init(struct net_conn *from, uint32_t to_host);
 void flow_append(struct net_conn *from, const uint8_t *bytes, size_t size);
 /* Launches what the window allows, schedules the next arrival. */
@@ -99,7 +99,7 @@ bool stream_blocked(const struct stream *st, const struct net_conn *from);
 /* 0, or until when arrivals are held back. */
 uint64_t stream_clogged_until(const struct stream *st, const struct net_conn *from);
 
-/* ---- net.c */
+/* ---- net.c ------------------------------------------------------------------------------------------------------- */
 /* The end learns of its end at that time. The first to come wins; a closing end hears 0. */
 void end_fail(struct net_conn *c, int status, uint64_t at_us);
 

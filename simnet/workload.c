@@ -209,8 +209,7 @@ static void on_think(struct event *e) {
     user_call(sim_host(s, host), &w->request, on_done, w);
 }
 
-/* ---- life ---------------------------------------------------------------------------------------------------------
- */
+/* ---- life -------------------------------------------------------------------------------------------------------- */
 
 void workload_init(struct workload *l, struct swarm *w, struct history *h) {
     *l = (struct workload){.swarm = w, .history = h};

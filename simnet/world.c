@@ -13,7 +13,7 @@
 #define SIM_DRIFT_PPM_MAX 200
 #define SIM_WALL_OFFSET_MS_MAX 2000
 
-/* ---- what happened ---------------------------------------------------------------------------------------------- */
+/* ---- what happened ----------------------------------------------------------------------------------------------- */
 
 static uint64_t fold(uint64_t hash, uint64_t word) {
     hash = (hash ^ word) * 0x9ddfea08eb382d69u;
@@ -82,7 +82,7 @@ void sim_note(struct sim *s, const char *format, ...) {
     }
 }
 
-/* ---- life of the world ------------------------------------------------------------------------------------------ */
+/* ---- life of the world ------------------------------------------------------------------------------------------- */
 
 void sim_event_init(struct event *e, void (*fire)(struct event *e), uint32_t host) {
     CHECK(fire != NULL);
@@ -217,7 +217,7 @@ void sim_cancel(struct sim *s, struct event *e) {
     events_cancel(&s->events, e);
 }
 
-/* ---- hosts ------------------------------------------------------------------------------------------------------ */
+/* ---- hosts ------------------------------------------------------------------------------------------------------- */
 
 uint32_t sim_hosts(const struct sim *s) {
     return s->host_count;
