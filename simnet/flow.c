@@ -12,7 +12,7 @@
 #define SIM_LOCAL_US 15
 #define SIM_LOCAL_JITTER_US 15
 #define SIM_LOCAL_BYTES_PER_US 2000
-#define SIM_RETRY_US_MAX (2 * SIM_SECOND) /* how much later than the path a stalled flow may come back */
+#define SIM_RETRY_US_MAX (60 * SIM_SECOND) /* how much later than the path a stalled flow may come back */
 
 static struct path *stream_path(const struct stream *st, const struct net_conn *from) {
     const struct net_conn *to = from == &st->ends[0] ? &st->ends[1] : &st->ends[0];
