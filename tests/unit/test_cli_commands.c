@@ -352,7 +352,9 @@ static void get_believes_neither_too_little_nor_too_much(void **state) {
         receive(f, CLIENT_GET);
         answer_head(f, 10);
         answer_data(f, round == 0 ? "01234" : "0123456789a");
-        answer_end(f);
+        if (round == 0) {
+            answer_end(f); /* too much needs none: the command has hung up by then */
+        }
         assert_int_equal(finish(f), CLI_FAILED);
         assert_no_trace(f);
         close(f->fd);
