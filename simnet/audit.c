@@ -148,6 +148,8 @@ static bool read_node(struct audit *a, uint32_t i, struct chunk_ref *space, stru
     struct swarm_node *n = &a->swarm->nodes[i];
     struct txn *t = begin_read(n, DISK_META);
     bool good = table_empty(t, TABLE_OUTBOX) || trouble(a, "node %" PRIu32 ": an outbox is not empty", i + 1);
+    good =
+        good && (table_empty(t, TABLE_STAGE) || trouble(a, "node %" PRIu32 ": a snapshot is left half taken", i + 1));
     good = good && read_refs(a, i, t) && read_names(a, i, t, space, row);
     store_abort(t);
     t = begin_read(n, DISK_CHUNKS);

@@ -117,6 +117,8 @@ struct sim {
 
 /* ---- world.c ----------------------------------------------------------------------------------------------------- */
 
+/* A fast digest, for who need not fear that somebody looks for collisions. */
+uint64_t sim_fold(uint64_t hash, const void *data, size_t size);
 /* Folds one happening into the hash; bytes may be NULL. `number` is whatever distinguishes it (a status, a count). */
 void sim_happened(struct sim *s, enum sim_happening what, uint32_t host, uint64_t number, const void *bytes,
                   size_t size);

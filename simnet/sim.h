@@ -62,6 +62,8 @@ struct sim_program {
      * harmless and does nothing (net_send: ERR_CLOSED). Disk operations under way are the node's memory: their `done`
      * is not called any more, unless this asks for it by sim_host_abandon_ops. The ports are gone when it returns. */
     void (*dead)(void *ctx, struct sim_host *h);
+    /* An event of a host that is up has been run: for looking, not for doing. May be NULL. */
+    void (*after)(void *ctx, struct sim_host *h);
     void *ctx;
 };
 

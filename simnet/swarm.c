@@ -1,6 +1,7 @@
 #include "swarm.h"
 
 #include <inttypes.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,13 +9,25 @@
 #include "check.h"
 #include "errors.h"
 #include "internal.h"
+#include "witness.h"
 
 #define SWARM_EXIT_US (5 * SIM_MS) /* from a fatal error to the end of the process */
+
+void swarm_fail(struct swarm *w, const char *format, ...) {
+    va_list args;
+    if (w->failure[0] == '\0') {
+        va_start(args, format);
+        vsnprintf(w->failure, sizeof(w->failure), format, args);
+        va_end(args);
+        sim_note(w->sim, "FAIL: %s", w->failure);
+    }
+}
 
 static void on_ready(void *ctx, const struct node_ready *ready) {
     struct swarm_node *n = ctx;
     CHECK(ready->node != 0);
     n->ready = true;
+    n->number = ready->node;
     sim_note(n->swarm->sim, "%u ready as node %u", (unsigned)sim_host_number(n->host), (unsigned)ready->node);
 }
 
@@ -22,8 +35,8 @@ static void on_failed(void *ctx, int status, const char *message) {
     struct swarm_node *n = ctx;
     struct swarm *w = n->swarm;
     sim_note(w->sim, "%u failed: %s: %s", (unsigned)sim_host_number(n->host), err_name(status), message);
-    if (!n->excused && w->failure[0] == '\0') {
-        snprintf(w->failure, sizeof(w->failure), "node %u ended: %s", (unsigned)sim_host_number(n->host), message);
+    if (!n->excused) {
+        swarm_fail(w, "node %u ended: %s", (unsigned)sim_host_number(n->host), message);
     }
     sim_at(w->sim, &n->down, sim_now_us(w->sim) + SWARM_EXIT_US);
 }
@@ -55,6 +68,7 @@ static void boot(void *ctx, struct sim_host *h, const struct sim_ports *ports) {
     struct swarm_node *n = swarm_node(w, sim_host_number(h));
     CHECK(n->node == NULL);
     n->ready = false;
+    witness_started(w->witness, sim_host_number(h));
     struct node_params params = {
         .net = ports->net,
         .clock = ports->clock,
@@ -90,13 +104,18 @@ static void dead(void *ctx, struct sim_host *h) {
     n->excused = false;
 }
 
+static void after(void *ctx, struct sim_host *h) {
+    struct swarm *w = ctx;
+    witness_look(w->witness, sim_host_number(h));
+}
+
 void swarm_init(struct swarm *w, const struct swarm_options *options) {
     const struct sim_options so = {.seed = options->seed,
                                    .hosts = options->nodes,
                                    .capacity_bytes = options->capacity,
                                    .trace = options->trace,
                                    .trace_ctx = options->trace_ctx};
-    const struct sim_program program = {.boot = boot, .dead = dead, .ctx = w};
+    const struct sim_program program = {.boot = boot, .dead = dead, .after = after, .ctx = w};
     *w = (struct swarm){.count = options->nodes,
                         .bits = options->bits,
                         .replicas = options->replicas,
@@ -104,7 +123,9 @@ void swarm_init(struct swarm *w, const struct swarm_options *options) {
                         .settle_ms = options->settle_ms ? options->settle_ms : SETTLE_MS};
     w->sim = sim_new(&so, &program);
     w->nodes = calloc(w->count, sizeof(*w->nodes));
-    CHECK(w->nodes != NULL);
+    w->witness = calloc(1, sizeof(*w->witness));
+    CHECK(w->nodes != NULL && w->witness != NULL);
+    witness_init(w->witness, w, w->bits);
     struct prng prng;
     prng_init(&prng, options->seed, PRNG_SCENARIO, 0);
     for (uint32_t number = 1; number <= w->count; number++) {
@@ -124,6 +145,8 @@ void swarm_release(struct swarm *w) {
         identity_release(&w->nodes[i].identity);
         ticket_release(&w->nodes[i].ticket);
     }
+    witness_release(w->witness);
+    free(w->witness);
     free(w->nodes);
     *w = (struct swarm){0};
 }
@@ -133,37 +156,11 @@ struct swarm_node *swarm_node(struct swarm *w, uint32_t number) {
     return &w->nodes[number - 1];
 }
 
-static void check_leaders(struct swarm *w, uint32_t group) {
-    uint64_t terms[SIM_HOSTS_MAX];
-    uint32_t count = 0;
-    for (uint32_t i = 0; i < w->count; i++) {
-        struct groups_info info;
-        if (!w->nodes[i].ready) {
-            continue;
-        }
-        groups_info(node_groups(w->nodes[i].node), group, &info);
-        if (!info.here || !info.leading) {
-            continue;
-        }
-        for (uint32_t j = 0; j < count; j++) {
-            if (terms[j] == info.term && w->failure[0] == '\0') {
-                snprintf(w->failure, sizeof(w->failure), "two leaders of group %" PRIu32 " in term %" PRIu64, group,
-                         info.term);
-            }
-        }
-        terms[count++] = info.term;
-    }
-}
-
 void swarm_check(struct swarm *w) {
-    uint32_t groups = 0;
     for (uint32_t i = 0; i < w->count; i++) {
         if (w->nodes[i].ready) {
             node_invariant(w->nodes[i].node);
-            groups = groups_count(node_groups(w->nodes[i].node));
         }
     }
-    for (uint32_t group = 0; group < groups; group++) {
-        check_leaders(w, group);
-    }
+    witness_sample(w->witness);
 }

@@ -8,6 +8,8 @@
 
 #define SWARM_MESSAGE_SIZE 256
 
+struct witness;
+
 struct swarm_node {
     struct swarm *swarm;
     struct sim_host *host;
@@ -15,6 +17,7 @@ struct swarm_node {
     struct identity identity;
     struct ticket ticket; /* addr_count 0: none */
     struct event down;    /* the process ends after a fatal error */
+    uint32_t number;      /* as which it was admitted; 0: not yet known */
     bool ready;           /* since its start */
     bool excused;         /* a fault was made that may end it */
 };
@@ -25,7 +28,8 @@ struct swarm {
     uint32_t count;
     unsigned bits, replicas;
     uint64_t capacity, settle_ms;
-    char failure[SWARM_MESSAGE_SIZE]; /* a node ended by itself without an excuse; "" otherwise */
+    struct witness *witness;
+    char failure[SWARM_MESSAGE_SIZE]; /* what went wrong first; "": nothing */
 };
 
 struct swarm_options {
@@ -41,7 +45,9 @@ struct swarm_options {
 void swarm_init(struct swarm *w, const struct swarm_options *options);
 void swarm_release(struct swarm *w);
 struct swarm_node *swarm_node(struct swarm *w, uint32_t number); /* 1..count */
-/* Every node's own checks, and: at most one leader of a group in a term. "" or what is wrong, in w->failure. */
+/* Something happened that no fault explains. */
+void swarm_fail(struct swarm *w, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* Every node's own checks, and one more look at the tables. */
 void swarm_check(struct swarm *w);
 
 #endif

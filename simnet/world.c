@@ -20,7 +20,8 @@ static uint64_t fold(uint64_t hash, uint64_t word) {
     return hash ^ (hash >> 29);
 }
 
-static uint64_t fold_bytes(uint64_t hash, const uint8_t *bytes, size_t size) {
+uint64_t sim_fold(uint64_t hash, const void *data, size_t size) {
+    const uint8_t *bytes = data;
     uint64_t word;
     while (size >= sizeof(word)) {
         memcpy(&word, bytes, sizeof(word));
@@ -63,7 +64,7 @@ void sim_happened(struct sim *s, enum sim_happening what, uint32_t host, uint64_
     uint64_t hash = fold(s->hash, s->now_us);
     hash = fold(hash, (uint64_t)what << 56 | (uint64_t)host << 40 | size);
     hash = fold(hash, number);
-    s->hash = fold_bytes(hash, bytes, size);
+    s->hash = sim_fold(hash, bytes, size);
     if (s->options.trace != NULL) {
         trace(s, what, host, number, size);
     }
@@ -76,7 +77,7 @@ void sim_note(struct sim *s, const char *format, ...) {
     int size = vsnprintf(line, sizeof(line), format, args);
     va_end(args);
     CHECK(size >= 0);
-    s->hash = fold_bytes(fold(s->hash, s->now_us), (const uint8_t *)line, strlen(line));
+    s->hash = sim_fold(fold(s->hash, s->now_us), line, strlen(line));
     if (s->options.trace != NULL) {
         s->options.trace(s->options.trace_ctx, s->now_us, line);
     }
@@ -196,8 +197,12 @@ bool sim_step(struct sim *s, uint64_t until_us) {
     if (!deferred(s, e)) {
         s->event_count++;
         s->inside_event = e->host != 0;
+        uint32_t host = e->host;
         e->fire(e);
         s->inside_event = false;
+        if (host != 0 && s->program.after != NULL && s->hosts[host - 1].up) {
+            s->program.after(s->program.ctx, &s->hosts[host - 1]);
+        }
     }
     return true;
 }

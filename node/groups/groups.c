@@ -381,6 +381,18 @@ void groups_info(const struct groups *g, uint32_t group, struct groups_info *out
     }
 }
 
+void groups_glance(const struct groups *g, uint32_t group, struct groups_glance *out) {
+    const struct replica *r = g->running && group < g->count ? g->replicas[group] : NULL;
+    *out = (struct groups_glance){0};
+    if (r) {
+        *out = (struct groups_glance){.raft = r->raft, .replica = r->id, .steps = r->steps, .led_term = r->led_term};
+    }
+}
+
+uint64_t groups_steps(const struct groups *g) {
+    return g->steps;
+}
+
 void groups_health(const struct groups *g, uint32_t *ret_led, uint32_t *ret_healthy, uint32_t *ret_under) {
     uint32_t led = 0, healthy = 0;
     for (uint32_t i = 1; g->running && i < g->count; i++) {

@@ -103,6 +103,15 @@ struct groups_info {
     struct raft_config committed;
 };
 void groups_info(const struct groups *g, uint32_t group, struct groups_info *out);
+/* A cheaper look, for who asks after every event. */
+struct groups_glance {
+    const struct raft *raft; /* borrowed until the next event; NULL: no replica is here, and the rest is 0 */
+    uint64_t replica;
+    uint64_t steps;    /* taken since the node's start */
+    uint64_t led_term; /* the highest term in which it led since then */
+};
+void groups_glance(const struct groups *g, uint32_t group, struct groups_glance *out);
+uint64_t groups_steps(const struct groups *g); /* of all replicas, also of those that are gone */
 /* Over the arcs led here. */
 void groups_health(const struct groups *g, uint32_t *ret_led, uint32_t *ret_healthy, uint32_t *ret_under);
 void groups_invariant(const struct groups *g);

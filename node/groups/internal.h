@@ -87,6 +87,7 @@ struct replica {
     bool installing;
     bool apply_queued, unsettled, announced; /* on which lists of struct groups */
     bool applying;
+    uint64_t steps, led_term; /* for groups_glance */
     uint64_t commit;
     uint64_t stored_last;                     /* highest index ever given to the disk and not truncated since */
     uint64_t applied, applied_term, stamp_ms; /* durable and visible */
@@ -158,6 +159,7 @@ struct groups {
     uint32_t call_count;
     struct snapshot_list snapshots, snapshots_waiting;
     uint32_t snapshots_sending;
+    uint64_t steps;  /* of all replicas */
     uint32_t moving; /* groups led here whose configuration is under way */
     uint64_t client;
     uint64_t next_seq;

@@ -116,6 +116,7 @@ static void role_changed(struct replica *r) {
     struct raft_status st;
     raft_status(r->raft, &st);
     bool leading = st.role == RAFT_LEADER;
+    r->led_term = leading ? st.term : r->led_term;
     replica_learn_route(r);
     if (leading == r->leading) {
         return;
@@ -165,6 +166,8 @@ int replica_step(struct replica *r, struct raft_event *event) {
     event->now_ms = clock_now_ms(g->params.clock);
     event->random = random_u64(g->params.random);
     g->stepping = true;
+    g->steps++;
+    r->steps++;
     int rc = raft_step(r->raft, event, &g->update);
     if (rc == ERR_NOMEM) {
         g->stepping = false;
