@@ -23,7 +23,7 @@ struct job_options {
     struct run_options run;
     uint64_t first, last;
     uint32_t jobs;
-    bool trace, twice, verbose;
+    bool trace, twice, verbose, schedule;
 };
 
 static void usage(FILE *out) {
@@ -33,6 +33,12 @@ static void usage(FILE *out) {
           "  --arcs N        a power of two (16)\n"
           "  --replicas N    of every arc (3)\n"
           "  --jobs N        seeds run at once, each in its own process (1)\n"
+          "  --seconds N     simulated time under faults, in seconds\n"
+          "  --skip-faults LIST, --only-faults LIST\n"
+          "                  of the drawn faults, only some happen: numbers as in 1-5,9, or none\n"
+          "  --skip-asks LIST, --only-asks LIST\n"
+          "                  of what users ask, only some: 2 is all of user 2, 2:1-5,9/3 some of user 2 and all of 3\n"
+          "  --schedule      the faults, and what users ask and hear, one line each, on standard output\n"
           "  --twice         run every seed twice and compare the hashes\n"
           "  --trace         every event, on standard error\n"
           "  --verbose       more about each run, on standard error\n",
@@ -42,6 +48,11 @@ static void usage(FILE *out) {
 static void print_trace(void *ctx, uint64_t now_us, const char *line) {
     (void)ctx;
     fprintf(stderr, "%4" PRIu64 ".%06" PRIu64 " %s\n", now_us / SIM_SECOND, now_us % SIM_SECOND, line);
+}
+
+static void print_schedule(void *ctx, uint64_t now_us, const char *line) {
+    (void)ctx;
+    printf("%4" PRIu64 ".%06" PRIu64 " %s\n", now_us / SIM_SECOND, now_us % SIM_SECOND, line);
 }
 
 static double wall_seconds(void) {
@@ -66,10 +77,12 @@ static bool run_one(const struct job_options *o, uint64_t seed) {
     struct run_result result, again;
     options.seed = seed;
     options.trace = o->trace ? print_trace : NULL;
+    options.schedule = o->schedule ? print_schedule : NULL;
     double began = wall_seconds();
     run_seed(&options, &result);
     double wall = wall_seconds() - began;
     if (o->twice) {
+        options.schedule = NULL;
         run_seed(&options, &again);
         if (again.hash != result.hash && result.passed) {
             result.passed = false;
@@ -163,6 +176,55 @@ static bool range(char *text, struct job_options *o) {
     return number(text, 0, UINT64_MAX - 1, &o->first) && number(dots + 2, o->first, UINT64_MAX - 1, &o->last);
 }
 
+static bool selection(const char *text, bool only, struct selection *out) {
+    selection_release(out);
+    out->only = only;
+    if (!selection_parse(out, text, strlen(text))) {
+        fprintf(stderr, "shoal-simnet: '%s' is not a list of ascending numbers, as in 1-5,9\n", text);
+        return false;
+    }
+    return true;
+}
+
+/* "2", all of user 2, or "2:1-5,9", some. */
+static bool selection_of_user(char *text, bool only, struct run_options *run) {
+    uint64_t user = 0;
+    char *colon = strchr(text, ':');
+    if (colon != NULL) {
+        *colon = '\0';
+    }
+    if (!number(text, 1, RUN_USERS_MAX, &user)) {
+        return false;
+    }
+    if (colon != NULL) {
+        return selection(colon + 1, only, &run->asks[user - 1]);
+    }
+    selection_release(&run->asks[user - 1]);
+    run->asks[user - 1].only = !only; /* of an empty list: none, or all but none */
+    return true;
+}
+
+static bool selections_of_users(char *text, bool only, struct run_options *run) {
+    for (int i = 0; i < RUN_USERS_MAX; i++) {
+        selection_release(&run->asks[i]);
+        run->asks[i].only = only;
+    }
+    while (strcmp(text, "none") != 0) {
+        char *slash = strchr(text, '/');
+        if (slash != NULL) {
+            *slash = '\0';
+        }
+        if (!selection_of_user(text, only, run)) {
+            return false;
+        }
+        if (slash == NULL) {
+            break;
+        }
+        text = slash + 1;
+    }
+    return true;
+}
+
 static bool take_option(int option, char *text, struct job_options *o) {
     uint64_t value = 0;
     switch (option) {
@@ -173,7 +235,17 @@ static bool take_option(int option, char *text, struct job_options *o) {
     case 'n':
         return number(text, 1, 64, &value) && (o->run.nodes = (uint32_t)value, true);
     case 'm':
-        return number(text, 0, 100000, &value) && (o->run.minutes = (uint32_t)value, true);
+        return number(text, 0, 100000, &value) && (o->run.faults_us = value * 60 * SIM_SECOND, true);
+    case 'e':
+        return number(text, 0, 6000000, &value) && (o->run.faults_us = value * SIM_SECOND, true);
+    case 'F':
+    case 'f':
+        return selection(text, option == 'f', &o->run.faults);
+    case 'A':
+    case 'k':
+        return selections_of_users(text, option == 'k', &o->run);
+    case 'l':
+        return (o->schedule = true);
     case 'a':
         return number(text, 1, 1u << RING_BITS_MAX, &value) && ring_bits_of(value, &o->run.bits) == 0;
     case 'c':
@@ -193,14 +265,27 @@ static bool take_option(int option, char *text, struct job_options *o) {
 
 int main(int argc, char **argv) {
     static const struct option options[] = {
-        {"seed", required_argument, NULL, 's'},  {"seeds", required_argument, NULL, 'r'},
-        {"nodes", required_argument, NULL, 'n'}, {"minutes", required_argument, NULL, 'm'},
-        {"arcs", required_argument, NULL, 'a'},  {"replicas", required_argument, NULL, 'c'},
-        {"jobs", required_argument, NULL, 'j'},  {"trace", no_argument, NULL, 't'},
-        {"twice", no_argument, NULL, '2'},       {"verbose", no_argument, NULL, 'v'},
-        {"help", no_argument, NULL, 'h'},        {NULL, 0, NULL, 0},
+        {"seed", required_argument, NULL, 's'},
+        {"seeds", required_argument, NULL, 'r'},
+        {"nodes", required_argument, NULL, 'n'},
+        {"minutes", required_argument, NULL, 'm'},
+        {"arcs", required_argument, NULL, 'a'},
+        {"replicas", required_argument, NULL, 'c'},
+        {"jobs", required_argument, NULL, 'j'},
+        {"trace", no_argument, NULL, 't'},
+        {"twice", no_argument, NULL, '2'},
+        {"verbose", no_argument, NULL, 'v'},
+        {"seconds", required_argument, NULL, 'e'},
+        {"skip-faults", required_argument, NULL, 'F'},
+        {"only-faults", required_argument, NULL, 'f'},
+        {"skip-asks", required_argument, NULL, 'A'},
+        {"only-asks", required_argument, NULL, 'k'},
+        {"schedule", no_argument, NULL, 'l'},
+        {"help", no_argument, NULL, 'h'},
+        {NULL, 0, NULL, 0},
     };
-    struct job_options o = {.run = {.nodes = 5, .minutes = 10, .bits = 4, .replicas = 3}, .jobs = 1, .first = 1};
+    struct job_options o = {
+        .run = {.nodes = 5, .faults_us = 600 * (uint64_t)SIM_SECOND, .bits = 4, .replicas = 3}, .jobs = 1, .first = 1};
     int option;
     while ((option = getopt_long(argc, argv, "h", options, NULL)) != -1) {
         if (option == 'h') {

@@ -1,35 +1,42 @@
 /* The faults of a run, drawn from its seed: which kinds, how often, how long. Every seed has its own mood. Disks
- * survive everything here, so any loss of what was acknowledged is a bug of the node. */
+ * survive everything here, so any loss of what was acknowledged is a bug of the node.
+ *
+ * Faults are numbered in the order of their times, from 1. Each draws everything about itself from a stream of its own,
+ * (seed, number), and what it finds: so when some are skipped, the others come at the same times, are of the same
+ * kinds, and last as long. Only what depends on the state of the swarm (who leads a group, who is up) may differ. What
+ * a fault does is in faults.c. */
 #ifndef SHOAL_PLAN_H
 #define SHOAL_PLAN_H
 
+#include "select.h"
 #include "swarm.h"
 
 #define PLAN_ACTIVE_MAX 6
+#define PLAN_TEXT_SIZE 160
 
-/* X(id, name, how often it is drawn, against the others, when the seed likes it) */
-#define PLAN_FAULTS(X)                                                            \
-    X(HALVES, "partition", 4)                                                     \
-    X(ISOLATE, "isolate", 4)                                                      \
-    X(ONE_WAY, "one-way", 4)                                                      \
-    X(DEAF, "deaf", 3) /* hears nobody */                                         \
-    X(MUTE, "mute", 3) /* is heard by nobody */                                   \
-    X(BRIDGE, "bridge", 2)                                                        \
-    X(CLOG, "clog", 3)                                                            \
-    X(LOSSY, "lossy", 4)                                                          \
-    X(KILL, "kill", 5)                                                            \
-    X(POWER, "power", 5)                                                          \
-    X(BLACKOUT, "blackout", 1)                                                    \
-    X(AMBUSH, "ambush", 4) /* power is cut at the moment a put is acknowledged */ \
-    X(PAUSE, "pause", 3)                                                          \
-    X(SLOW_DISK, "slow-disk", 4)                                                  \
-    X(HUNG_DISK, "hung-disk", 2)                                                  \
-    X(COMMIT, "commit", 1)                                                        \
-    X(FULL_DISK, "full-disk", 1)                                                  \
-    X(WALL, "wall", 1)
+/* X(id, function in faults.c, name, how often it is drawn, against the others, when the seed likes it) */
+#define PLAN_FAULTS(X)                                                                    \
+    X(HALVES, halves, "partition", 4)                                                     \
+    X(ISOLATE, isolate, "isolate", 4)                                                     \
+    X(ONE_WAY, one_way, "one-way", 4)                                                     \
+    X(DEAF, deaf, "deaf", 3) /* hears nobody */                                           \
+    X(MUTE, mute, "mute", 3) /* is heard by nobody */                                     \
+    X(BRIDGE, bridge, "bridge", 2)                                                        \
+    X(CLOG, clog, "clog", 3)                                                              \
+    X(LOSSY, lossy, "lossy", 4)                                                           \
+    X(KILL, kill, "kill", 5)                                                              \
+    X(POWER, power, "power", 5)                                                           \
+    X(BLACKOUT, blackout, "blackout", 1)                                                  \
+    X(AMBUSH, ambush, "ambush", 4) /* power is cut at the moment a put is acknowledged */ \
+    X(PAUSE, pause, "pause", 3)                                                           \
+    X(SLOW_DISK, slow_disk, "slow-disk", 4)                                               \
+    X(HUNG_DISK, hung_disk, "hung-disk", 2)                                               \
+    X(COMMIT, commit, "commit", 1)                                                        \
+    X(FULL_DISK, full_disk, "full-disk", 1)                                               \
+    X(WALL, wall, "wall", 1)
 
 enum plan_kind {
-#define PLAN_FAULT_ENUM(id, name, weight) PLAN_##id,
+#define PLAN_FAULT_ENUM(id, function, name, weight) PLAN_##id,
     PLAN_FAULTS(PLAN_FAULT_ENUM)
 #undef PLAN_FAULT_ENUM
         PLAN_KINDS
@@ -39,11 +46,22 @@ struct plan;
 
 struct plan_fault { /* one under way */
     struct plan *plan;
-    struct event undo;
+    uint32_t number;
+    struct prng prng; /* for this fault alone */
+    struct event undo, strike;
     enum plan_kind kind;
-    bool active;
+    bool active;  /* it has its place, until undo; a skipped one too */
+    bool skipped; /* and does nothing there */
     uint32_t host;
-    bool *blocked; /* by directed link: blocked by this fault */
+    uint64_t until_us;         /* for who reads; 0: it does not last */
+    char text[PLAN_TEXT_SIZE]; /* what it did */
+    /* What it holds up while it lasts, by kind: */
+    bool *blocked;        /* by directed link */
+    struct sim_link link; /* LOSSY */
+    bool everywhere;      /* LOSSY, SLOW_DISK, AMBUSH: not only at the host */
+    unsigned slow_envs;   /* SLOW_DISK, AMBUSH: a bit each */
+    uint32_t slow_factor;
+    bool waiting; /* AMBUSH: for an acknowledgement */
 };
 
 struct plan_host {
@@ -54,9 +72,10 @@ struct plan_host {
 
 struct plan {
     struct swarm *swarm;
-    struct prng prng;
-    struct event next, watch, strike;
-    uint32_t ambushes; /* waiting for an acknowledgement */
+    const struct selection *select; /* NULL: all */
+    uint32_t drawn;                 /* number of the last fault whose time came */
+    struct prng coming;             /* the stream of the one after it */
+    struct event next, watch;
     uint32_t weights[PLAN_KINDS];
     bool hunting;
     uint64_t pace_us, lasting_us; /* means: between faults, of one */
@@ -65,6 +84,9 @@ struct plan {
     /* A host that leads what users work on, so that half of the faults hit where it matters; 0: nobody does. */
     uint32_t (*aim)(void *ctx, uint64_t random);
     void *aim_ctx;
+    /* A line for everything the plan does, "#7 isolate: node 3, until 12.500"; NULL: none. */
+    void (*tell)(void *ctx, uint64_t now_us, const char *line);
+    void *tell_ctx;
     struct sim_link *links; /* as they were */
     uint32_t counts[PLAN_KINDS];
 };

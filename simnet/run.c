@@ -12,6 +12,8 @@
 #include "plan.h"
 #include "workload.h"
 
+_Static_assert(RUN_USERS_MAX == WORKLOAD_USERS_MAX, "as many selections as users");
+
 #define RUN_CAPACITY ((uint64_t)8 << 30)
 #define RUN_SAMPLE_US (250 * SIM_MS) /* between looks at invariants */
 #define RUN_READY_US (30 * SIM_SECOND)
@@ -294,8 +296,7 @@ static bool wait_quiet(struct run *r) {
     return audit_bytes(&r->swarm, message, sizeof(message)) || fail(r, "%s", message);
 }
 
-/* ---- the phases
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- the phases -------------------------------------------------------------------------------------------------- */
 
 /* The host that leads the group of a name in use; 0 when none does. */
 static uint32_t leader_of_a_name(void *ctx, uint64_t random) {
@@ -323,7 +324,7 @@ static bool load_idle(const void *ctx) {
 static bool break_everything(struct run *r) {
     plan_start(&r->plan);
     workload_start(&r->load);
-    if (!pass_time(r, r->options->minutes * 60 * (uint64_t)SIM_SECOND, NULL, NULL)) {
+    if (!pass_time(r, r->options->faults_us, NULL, NULL)) {
         return false;
     }
     workload_stop(&r->load);
@@ -347,14 +348,7 @@ static bool phases(struct run *r, struct user_result *first, struct user_result 
     return good && wait_quiet(r);
 }
 
-void run_seed(const struct run_options *options, struct run_result *result) {
-    CHECK(options->nodes >= 1 && options->replicas >= 1);
-    struct run *r = calloc(1, sizeof(*r));
-    struct user_result *answers = calloc(2, sizeof(*answers));
-    CHECK(r != NULL && answers != NULL);
-    *result = (struct run_result){0};
-    r->options = options;
-    r->result = result;
+static void start_run(struct run *r, const struct run_options *options) {
     const struct swarm_options so = {.seed = options->seed,
                                      .nodes = options->nodes,
                                      .bits = options->bits,
@@ -362,6 +356,7 @@ void run_seed(const struct run_options *options, struct run_result *result) {
                                      .capacity = RUN_CAPACITY,
                                      .trace = options->trace,
                                      .trace_ctx = options->trace_ctx};
+    r->options = options;
     swarm_init(&r->swarm, &so);
     history_init(&r->history, r->swarm.sim);
     workload_init(&r->load, &r->swarm, &r->history);
@@ -371,8 +366,22 @@ void run_seed(const struct run_options *options, struct run_result *result) {
     }
     r->plan.aim = leader_of_a_name;
     r->plan.aim_ctx = r;
+    r->plan.select = &options->faults;
+    r->load.select = options->asks;
     r->load.acknowledged = plan_acknowledged;
     r->load.acknowledged_ctx = &r->plan;
+    r->plan.tell = r->load.tell = options->schedule;
+    r->plan.tell_ctx = r->load.tell_ctx = options->trace_ctx;
+}
+
+void run_seed(const struct run_options *options, struct run_result *result) {
+    CHECK(options->nodes >= 1 && options->replicas >= 1);
+    struct run *r = calloc(1, sizeof(*r));
+    struct user_result *answers = calloc(2, sizeof(*answers));
+    CHECK(r != NULL && answers != NULL);
+    *result = (struct run_result){0};
+    r->result = result;
+    start_run(r, options);
     result->passed = phases(r, &answers[0], &answers[1]);
     CHECK(result->passed == (result->reason[0] == '\0'));
     result->hash = sim_hash(r->swarm.sim);

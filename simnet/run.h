@@ -6,16 +6,23 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "select.h"
+
 #define RUN_REASON_SIZE 256
+#define RUN_USERS_MAX 16
 
 struct run_options {
     uint64_t seed;
     uint32_t nodes;
-    uint32_t minutes; /* of the phase with faults */
-    unsigned bits;    /* arcs = 2^bits */
+    uint64_t faults_us; /* how long the phase with faults lasts */
+    unsigned bits;      /* arcs = 2^bits */
     uint32_t replicas;
-    void (*trace)(void *ctx, uint64_t now_us, const char *line); /* NULL: none */
-    void *trace_ctx;
+    struct selection faults;                                     /* which of the drawn ones happen */
+    struct selection asks[RUN_USERS_MAX];                        /* what each user asks */
+    void (*trace)(void *ctx, uint64_t now_us, const char *line); /* every event; NULL: none */
+    /* Only what is done to the swarm: faults, and what users ask and hear; NULL: none. */
+    void (*schedule)(void *ctx, uint64_t now_us, const char *line);
+    void *trace_ctx; /* of both */
 };
 
 struct run_result {

@@ -1,6 +1,7 @@
 #include "workload.h"
 
 #include <inttypes.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -10,6 +11,14 @@
 
 #define KIB 1024u
 #define TIMEOUT_US (45 * SIM_SECOND) /* longer than the node's own patience */
+#define LINE_SIZE 320
+
+/* Streams of random numbers of the purpose PRNG_SCENARIO + 2: what the users are like is 0, the others by index. */
+#define STREAM_REQUEST ((uint64_t)1 << 48) /* + user << 32 + number */
+
+static void draw_stream(const struct workload *l, uint64_t index, struct prng *out) {
+    prng_init(out, sim_seed(l->swarm->sim), PRNG_SCENARIO + 2, index);
+}
 
 const char *workload_bucket(size_t i) {
     static const char *const buckets[WORKLOAD_BUCKETS] = {"", "photos/", "a.b-c/"};
@@ -40,43 +49,47 @@ static uint64_t draw_size(struct prng *p) {
     return prng_range(p, sizes[i].low, sizes[i].high);
 }
 
-static void draw_condition(struct workload *l, struct user_request *q, uint32_t name, bool may_be_absent) {
+static void draw_condition(struct worker *w, bool may_be_absent) {
     static const uint8_t none[16] = {0};
-    uint64_t at = prng_below(&l->prng, 10);
+    const uint8_t *version = w->load->history->names[w->name].version;
+    struct user_request *q = &w->request;
+    uint64_t at = prng_below(&w->prng, 10);
     q->condition = CLIENT_ANY;
     if (at < 2 && may_be_absent) {
         q->condition = CLIENT_ABSENT;
-    } else if (at < 5 && memcmp(l->history->names[name].version, none, sizeof(none)) != 0) {
+    } else if (at < 5 && memcmp(version, none, sizeof(none)) != 0) {
         q->condition = CLIENT_MATCH;
-        memcpy(q->match, l->history->names[name].version, sizeof(q->match));
+        memcpy(q->match, version, sizeof(q->match));
     }
 }
 
-static void draw_list(struct workload *l, struct user_request *q, uint32_t name) {
-    const char *text = l->history->names[name].text;
+static void draw_list(struct worker *w) {
+    struct user_request *q = &w->request;
+    const char *text = w->load->history->names[w->name].text;
     const char *slash = strchr(text, '/');
     int size = slash == NULL ? 0 : (int)(slash - text) + 1;
     snprintf(q->name, sizeof(q->name), "%.*s", size, text);
-    if (prng_chance(&l->prng, 300000)) {
+    if (prng_chance(&w->prng, 300000)) {
         snprintf(q->after, sizeof(q->after), "%s", text);
     }
-    q->limit = (uint32_t)prng_range(&l->prng, 1, USER_LIST_MAX);
+    q->limit = (uint32_t)prng_range(&w->prng, 1, USER_LIST_MAX);
 }
 
-static uint32_t new_name(struct workload *l) {
+static uint32_t new_name(struct workload *l, struct prng *prng) {
     char text[USER_NAME_SIZE];
     unsigned number = (unsigned)l->history->name_count;
-    const char *bucket = workload_bucket(prng_below(&l->prng, WORKLOAD_BUCKETS));
+    const char *bucket = workload_bucket(prng_below(prng, WORKLOAD_BUCKETS));
     bool deep = number % 5 == 4 && bucket[0] != '\0'; /* without a bucket, the part before a slash would become one */
     snprintf(text, sizeof(text), "%sfile %u%s", bucket, number, deep ? "/deep/\xc3\xa9t\xc3\xa9.txt" : "");
     return history_add_name(l->history, text);
 }
 
 /* A name that has a long history already makes room for a new one. */
-static uint32_t draw_name(struct workload *l) {
-    uint32_t *name = &l->names[prng_below(&l->prng, l->name_count)];
+static uint32_t draw_name(struct worker *w) {
+    struct workload *l = w->load;
+    uint32_t *name = &l->names[prng_below(&w->prng, l->name_count)];
     if (!history_room(l->history, *name) && l->history->name_count < HISTORY_NAMES_MAX) {
-        *name = new_name(l);
+        *name = new_name(l, &w->prng);
     }
     return *name;
 }
@@ -84,27 +97,64 @@ static uint32_t draw_name(struct workload *l) {
 static void draw_request(struct worker *w) {
     struct workload *l = w->load;
     struct user_request *q = &w->request;
-    uint64_t at = prng_below(&l->prng, 100);
+    uint64_t at = prng_below(&w->prng, 100);
     *q = (struct user_request){.timeout_us = TIMEOUT_US};
-    w->name = draw_name(l);
+    w->name = draw_name(w);
     snprintf(q->name, sizeof(q->name), "%s", l->history->names[w->name].text);
     if (at < 42) {
         q->kind = USER_PUT;
-        q->content = prng_mix(l->next_content++);
-        q->size = draw_size(&l->prng);
-        draw_condition(l, q, w->name, true);
+        q->content = prng_u64(&w->prng);
+        q->size = draw_size(&w->prng);
+        draw_condition(w, true);
         l->bytes_put += q->size;
     } else if (at < 76) {
         q->kind = USER_GET;
     } else if (at < 86) {
         q->kind = USER_REMOVE;
-        draw_condition(l, q, w->name, false);
+        draw_condition(w, false);
     } else if (at < 93) {
         q->kind = USER_STAT;
     } else {
         q->kind = USER_LIST;
-        draw_list(l, q, w->name);
+        draw_list(w);
     }
+}
+
+/* ---- what is told ------------------------------------------------------------------------------------------------ */
+
+static const char *kind_name(enum user_kind kind) {
+    static const char *const names[] = {
+        [USER_PUT] = "put",   [USER_GET] = "get",       [USER_REMOVE] = "remove", [USER_LIST] = "list",
+        [USER_STAT] = "stat", [USER_STATUS] = "status", [USER_INVITE] = "invite",
+    };
+    CHECK((size_t)kind < sizeof(names) / sizeof(names[0]));
+    return names[kind];
+}
+
+static void tell(struct worker *w, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+static void tell(struct worker *w, const char *format, ...) {
+    char line[LINE_SIZE];
+    int size = snprintf(line, sizeof(line), "user %" PRIu32 " #%" PRIu32 ": ", w->user, w->number);
+    va_list args;
+    va_start(args, format);
+    vsnprintf(line + size, sizeof(line) - (size_t)size, format, args);
+    va_end(args);
+    sim_note(w->load->swarm->sim, "%s", line);
+    if (w->load->tell != NULL) {
+        w->load->tell(w->load->tell_ctx, sim_now_us(w->load->swarm->sim), line);
+    }
+}
+
+static void tell_request(struct worker *w, uint32_t host) {
+    const struct user_request *q = &w->request;
+    static const char *const conditions[] = {
+        [CLIENT_ANY] = "", [CLIENT_ABSENT] = " if absent", [CLIENT_MATCH] = " if unchanged"};
+    char size[40] = "";
+    if (q->kind == USER_PUT) {
+        snprintf(size, sizeof(size), ", %" PRIu64 " bytes", q->size);
+    }
+    tell(w, "%s '%s'%s%s at node %" PRIu32, kind_name(q->kind), q->name, size, conditions[q->condition], host);
 }
 
 /* ---- what is heard ----------------------------------------------------------------------------------------------- */
@@ -160,20 +210,11 @@ static void take_listing(struct worker *w, const struct user_result *r) {
     }
 }
 
-static void think(struct worker *w) {
-    struct workload *l = w->load;
-    struct sim *s = l->swarm->sim;
-    w->busy = false;
-    if (!l->stopping) {
-        sim_at(s, &w->think, sim_now_us(s) + 1 + prng_exponential(&l->prng, l->think_us));
-    }
-}
-
 static void on_done(void *ctx, const struct user_result *result) {
     struct worker *w = ctx;
     struct workload *l = w->load;
-    sim_note(l->swarm->sim, "user %u: %d %s -> %s", (unsigned)(w - l->workers), (int)w->request.kind, w->request.name,
-             err_name(result->status));
+    w->busy = false;
+    tell(w, "hears %s", result->status == 0 ? "ok" : err_name(result->status));
     if (inexcusable(result)) {
         note_failure(l, &w->request, result);
     }
@@ -185,61 +226,76 @@ static void on_done(void *ctx, const struct user_result *result) {
     if (l->acknowledged != NULL && w->request.kind == USER_PUT && result->status == 0) {
         l->acknowledged(l->acknowledged_ctx, w->request.size);
     }
-    think(w);
 }
 
-static void on_think(struct event *e) {
-    struct worker *w = CONTAINER(e, struct worker, think);
+static void ask(struct worker *w) {
     struct workload *l = w->load;
     struct sim *s = l->swarm->sim;
-    uint32_t host = 1 + (uint32_t)prng_below(&l->prng, l->swarm->count);
+    uint32_t host = 1 + (uint32_t)prng_below(&w->prng, l->swarm->count);
     draw_request(w);
     if (!history_room(l->history, w->name)) {
-        think(w);
         return;
     }
     w->busy = true;
     w->call_us = sim_now_us(s);
     l->calls++;
-    sim_note(s, "user %u: %d %s at %u size %" PRIu64 " condition %d", (unsigned)(w - l->workers), (int)w->request.kind,
-             w->request.name, (unsigned)host, w->request.size, (int)w->request.condition);
+    tell_request(w, host);
     if (w->request.kind != USER_LIST) {
         w->op = history_call(l->history, w->name, &w->request);
     }
     user_call(sim_host(s, host), &w->request, on_done, w);
 }
 
+/* When it comes is drawn from its own stream, however long the ones before it take. */
+static void draw_next(struct worker *w) {
+    struct sim *s = w->load->swarm->sim;
+    CHECK(w->drawn < UINT32_MAX - 1);
+    draw_stream(w->load, STREAM_REQUEST + ((uint64_t)w->user << 32) + w->drawn + 1, &w->coming);
+    sim_at(s, &w->think, sim_now_us(s) + 1 + prng_exponential(&w->coming, w->load->think_us));
+}
+
+static void on_think(struct event *e) {
+    struct worker *w = CONTAINER(e, struct worker, think);
+    const struct workload *l = w->load;
+    const struct prng prng = w->coming;
+    uint32_t number = ++w->drawn;
+    draw_next(w);
+    if (!w->busy && (l->select == NULL || selected(&l->select[w->user - 1], number))) {
+        w->prng = prng;
+        w->number = number;
+        ask(w);
+    }
+}
+
 /* ---- life -------------------------------------------------------------------------------------------------------- */
 
 void workload_init(struct workload *l, struct swarm *w, struct history *h) {
     *l = (struct workload){.swarm = w, .history = h};
-    prng_init(&l->prng, sim_seed(w->sim), PRNG_SCENARIO, 2);
+    struct prng prng;
+    draw_stream(l, 0, &prng);
     /* Some runs ask a lot of few names: what is wrong for a moment only must be asked about in that moment. */
-    bool hot = prng_chance(&l->prng, 350000);
+    bool hot = prng_chance(&prng, 350000);
     l->hot = hot;
-    l->users = (uint32_t)prng_range(&l->prng, 3, 7);
-    l->think_us =
-        hot ? prng_range(&l->prng, 100 * SIM_MS, 300 * SIM_MS) : prng_range(&l->prng, 300 * SIM_MS, 2 * SIM_SECOND);
-    l->next_content = prng_u64(&l->prng);
-    l->name_count = (uint32_t)(hot ? prng_range(&l->prng, 1, 3) : prng_range(&l->prng, 4, WORKLOAD_NAMES_MAX));
+    l->users = (uint32_t)prng_range(&prng, 3, 7);
+    l->think_us = hot ? prng_range(&prng, 100 * SIM_MS, 300 * SIM_MS) : prng_range(&prng, 300 * SIM_MS, 2 * SIM_SECOND);
+    l->name_count = (uint32_t)(hot ? prng_range(&prng, 1, 3) : prng_range(&prng, 4, WORKLOAD_NAMES_MAX));
     for (uint32_t i = 0; i < l->name_count; i++) {
-        l->names[i] = new_name(l);
+        l->names[i] = new_name(l, &prng);
     }
     for (uint32_t i = 0; i < l->users; i++) {
         l->workers[i].load = l;
+        l->workers[i].user = i + 1;
         sim_event_init(&l->workers[i].think, on_think, 0);
     }
 }
 
 void workload_start(struct workload *l) {
-    CHECK(!l->stopping);
     for (uint32_t i = 0; i < l->users; i++) {
-        think(&l->workers[i]);
+        draw_next(&l->workers[i]);
     }
 }
 
 void workload_stop(struct workload *l) {
-    l->stopping = true;
     for (uint32_t i = 0; i < l->users; i++) {
         sim_cancel(l->swarm->sim, &l->workers[i].think);
     }

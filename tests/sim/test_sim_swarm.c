@@ -12,7 +12,8 @@
 #include "sim.h"
 
 static void run_and_expect(uint64_t seed, uint32_t nodes, uint32_t minutes, struct run_result *result) {
-    const struct run_options options = {.seed = seed, .nodes = nodes, .minutes = minutes, .bits = 4, .replicas = 3};
+    const struct run_options options = {
+        .seed = seed, .nodes = nodes, .faults_us = minutes * 60 * (uint64_t)SIM_SECOND, .bits = 4, .replicas = 3};
     run_seed(&options, result);
     if (!result->passed) {
         fail_msg("shoal-simnet --seed %llu --nodes %u --minutes %u: %s", (unsigned long long)seed, (unsigned)nodes,
