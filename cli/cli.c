@@ -119,6 +119,7 @@ int cli_next(struct cli_args *args) {
         }
         if (code != 'd')
             return code;
+        args->dir_given = true;
         int size = snprintf(args->dir, sizeof args->dir, "%s", optarg);
         if (size <= 0 || (size_t)size >= sizeof args->dir) {
             args->exit = cli_usage_error(args->command, "-d: not a directory name");

@@ -3,6 +3,7 @@
 #define SHOAL_CLI_H
 
 #include <getopt.h>
+#include <stdbool.h>
 
 enum cli_exit { CLI_DONE, CLI_FAILED, CLI_USAGE, CLI_NOT_FOUND, CLI_PRECONDITION, CLI_UNAVAILABLE };
 
@@ -16,7 +17,7 @@ struct cli_command {
 };
 
 extern const struct cli_command command_node, command_invite, command_put, command_get, command_ls, command_rm,
-    command_stat, command_status;
+    command_stat, command_status, command_bench;
 
 /* Reading a command's options. -d and -h are read here; a command adds its own. */
 #define CLI_SHORT_OPTIONS ":d:h"
@@ -34,6 +35,7 @@ struct cli_args {
     const char *short_options; /* begins with CLI_SHORT_OPTIONS */
     const struct option *long_options;
     char dir[CLI_DIR_MAX]; /* of the node: -d, $SHOAL_DATA, ~/.local/share/shoal */
+    bool dir_given;        /* by -d */
     int operand_count;
     char **operands;
     int exit;

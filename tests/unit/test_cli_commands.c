@@ -542,7 +542,7 @@ static void help_is_printed_for_every_command(void **state) {
     struct fixture *f = *state;
     static const struct cli_command *const commands[] = {&command_node, &command_invite, &command_put,
                                                          &command_get,  &command_ls,     &command_rm,
-                                                         &command_stat, &command_status};
+                                                         &command_stat, &command_status, &command_bench};
     for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
         START(f, commands[i], "--help");
         assert_int_equal(finish(f), CLI_DONE);
