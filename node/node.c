@@ -14,7 +14,10 @@ void node_tuning_default(struct node_tuning *out) {
                    .compact_entries = 256,
                    .compact_bytes = 64 * 1024,
                    .log_bytes_max = 4 * 1024 * 1024,
-                   .moves_max = 256},
+                   .moves_max = 256,
+                   .snapshots_max = 6,
+                   .piece_bytes = MACHINE_PIECE_MAX,
+                   .apply_max = 512},
         .files = {
             .settle_ms = 3600 * 1000, .settle_every_ms = 60 * 1000, .sweep_every_ms = 600 * 1000, .grace_ms = 2000}};
 }

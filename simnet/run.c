@@ -354,6 +354,7 @@ static void start_run(struct run *r, const struct run_options *options) {
                                      .bits = options->bits,
                                      .replicas = options->replicas,
                                      .capacity = RUN_CAPACITY,
+                                     .odd = true,
                                      .trace = options->trace,
                                      .trace_ctx = options->trace_ctx};
     r->options = options;

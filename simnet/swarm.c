@@ -9,6 +9,7 @@
 #include "check.h"
 #include "errors.h"
 #include "internal.h"
+#include "tuning.h"
 #include "witness.h"
 
 #define SWARM_EXIT_US (5 * SIM_MS) /* from a fatal error to the end of the process */
@@ -53,14 +54,13 @@ static void go_down(struct event *e) {
     }
 }
 
-/* Background work that waits for minutes or hours on real nodes comes often enough to be seen in a run. */
-#define SETTLE_MS 60000 /* by default */
-
-static void tune(const struct swarm *w, struct node_tuning *t) {
-    node_tuning_default(t);
-    t->files.settle_ms = w->settle_ms;
-    t->files.settle_every_ms = 10 * 1000;
-    t->files.sweep_every_ms = 20 * 1000;
+static void tune(const struct swarm *w, uint32_t host, struct node_tuning *t) {
+    if (w->odd) {
+        tuning_draw(t, w->seed, host);
+    } else {
+        tuning_usual(t);
+    }
+    t->files.settle_ms = w->settle_ms != 0 ? w->settle_ms : t->files.settle_ms;
 }
 
 static void boot(void *ctx, struct sim_host *h, const struct sim_ports *ports) {
@@ -87,7 +87,7 @@ static void boot(void *ctx, struct sim_host *h, const struct sim_ports *ports) {
         .log = on_log,
         .ctx = n,
     };
-    tune(w, &params.tuning);
+    tune(w, sim_host_number(h), &params.tuning);
     int status = node_new(&params, &n->node);
     CHECK(status == 0);
 }
@@ -120,7 +120,9 @@ void swarm_init(struct swarm *w, const struct swarm_options *options) {
                         .bits = options->bits,
                         .replicas = options->replicas,
                         .capacity = options->capacity,
-                        .settle_ms = options->settle_ms ? options->settle_ms : SETTLE_MS};
+                        .seed = options->seed,
+                        .settle_ms = options->settle_ms,
+                        .odd = options->odd};
     w->sim = sim_new(&so, &program);
     w->nodes = calloc(w->count, sizeof(*w->nodes));
     w->witness = calloc(1, sizeof(*w->witness));

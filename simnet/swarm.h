@@ -27,7 +27,8 @@ struct swarm {
     struct swarm_node *nodes; /* index number - 1 */
     uint32_t count;
     unsigned bits, replicas;
-    uint64_t capacity, settle_ms;
+    uint64_t seed, capacity, settle_ms;
+    bool odd;
     struct witness *witness;
     char failure[SWARM_MESSAGE_SIZE]; /* what went wrong first; "": nothing */
 };
@@ -37,7 +38,8 @@ struct swarm_options {
     uint32_t nodes;
     unsigned bits, replicas;
     uint64_t capacity;
-    uint64_t settle_ms; /* age at which unconfirmed references are settled; 0: a minute */
+    uint64_t settle_ms; /* age at which unconfirmed references are settled; 0: as the tuning says */
+    bool odd;           /* the tuning is drawn from the seed: tuning.h */
     void (*trace)(void *ctx, uint64_t now_us, const char *line);
     void *trace_ctx;
 };

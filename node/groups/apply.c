@@ -166,8 +166,8 @@ void apply_queue(struct replica *r) {
 static void apply_start(struct replica *r) {
     struct groups *g = r->groups;
     uint64_t last = r->commit;
-    if (last > r->applied + GROUPS_APPLY_ENTRIES_MAX) {
-        last = r->applied + GROUPS_APPLY_ENTRIES_MAX;
+    if (last > r->applied + g->params.tuning.apply_max) {
+        last = r->applied + g->params.tuning.apply_max;
     }
     uint32_t count = (uint32_t)(last - r->applied);
     struct apply_op *a = calloc(1, sizeof(*a) + count * sizeof(a->slots[0]));

@@ -19,10 +19,8 @@
 #define GROUPS_BACKOFF_MAX_MS 400
 #define GROUPS_RECONCILE_MS 250  /* between looks at groups that wait for somebody, */
 #define GROUPS_MOVING_MS 20      /* and while one is under way */
-#define GROUPS_SNAPSHOTS_MAX 6   /* sent at once; fewer than DISK_VIEWS_MAX */
 #define GROUPS_SNAPSHOT_MS 15000 /* for one piece */
 #define GROUPS_REMOVED_MAX 4
-#define GROUPS_APPLY_ENTRIES_MAX 512
 #define GROUPS_RETRY_MS 1000   /* between repeats of a message of a move */
 #define GROUPS_ORPHAN_MS 10000 /* without a leader for this long: does it still belong? */
 #define GROUPS_LOG_STRETCH 4   /* a log may grow so many times too long while a snapshot is under way */

@@ -16,6 +16,7 @@ struct snapshot_out {
     struct machine_cursor cursor;
     struct applied_row row;
     struct buf piece;
+    uint32_t piece_bytes;
     uint32_t number;
     uint64_t index; /* it covers; 0: not yet known */
     bool overtaken; /* the core has asked for another one to the same replica since: it hears of that one only */
@@ -41,7 +42,7 @@ static int out_run(struct txn *t, struct disk_op *op) {
     struct snapshot_out *s = (struct snapshot_out *)((char *)op - offsetof(struct snapshot_out, op));
     buf_clear(&s->piece);
     int rc = s->number == 0 ? applied_row_get(t, s->group, &s->row) : 0;
-    return rc ? rc : machine_export(t, &s->arc, &s->cursor, MACHINE_PIECE_MAX, &s->piece);
+    return rc ? rc : machine_export(t, &s->arc, &s->cursor, s->piece_bytes, &s->piece);
 }
 
 static void out_acknowledged(void *ctx, int status, const uint8_t *body, size_t size) {
@@ -111,6 +112,7 @@ void snapshot_send(struct replica *r, uint64_t to) {
     struct snapshot_out *s = row ? calloc(1, sizeof(*s)) : NULL;
     CHECK(row && s);
     s->groups = g;
+    s->piece_bytes = g->params.tuning.piece_bytes;
     s->group = r->group;
     s->from = r->id;
     s->to = to;
@@ -138,7 +140,8 @@ uint64_t snapshot_send_keeps(const struct replica *r) {
 /* Starts what waits, as far as views are to be had. */
 void snapshot_send_flush(struct groups *g) {
     struct snapshot_out *s;
-    while (!g->stopped && g->snapshots_sending < GROUPS_SNAPSHOTS_MAX && (s = TAILQ_FIRST(&g->snapshots_waiting))) {
+    while (!g->stopped && g->snapshots_sending < g->params.tuning.snapshots_max &&
+           (s = TAILQ_FIRST(&g->snapshots_waiting))) {
         s->view = disk_view_open(g->params.disk, DISK_META);
         if (!s->view) {
             break;

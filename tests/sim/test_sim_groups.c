@@ -208,7 +208,10 @@ static void boot_groups(struct group_host *h) {
                    .compact_entries = 256,
                    .compact_bytes = 65536,
                    .log_bytes_max = 1u << 20,
-                   .moves_max = 4},
+                   .moves_max = 4,
+                   .snapshots_max = 6,
+                   .piece_bytes = MACHINE_PIECE_MAX,
+                   .apply_max = 512},
         .hooks = {hook_applied, hook_installed, hook_removed, hook_leader, hook_complete, hook_root_changed,
                   hook_failed, h}};
     assert_int_equal(groups_new(&gp, &h->groups), 0);
