@@ -75,6 +75,14 @@ static void host_on_failed(void *ctx, int status, const char *message) {
     uv_world_stop(&h->world);
 }
 
+/* Not a failure: whoever supervises the process has nothing to start again. */
+static void host_on_left(void *ctx, const char *message) {
+    struct host *h = ctx;
+    host_log(ctx, message);
+    notify("STOPPING=1");
+    uv_world_stop(&h->world);
+}
+
 static void host_on_signal(void *ctx) {
     struct host *h = ctx;
     notify("STOPPING=1");
@@ -169,6 +177,7 @@ static int host_start_node(struct host *h) {
         .join = h->options.joining ? &h->options.ticket : NULL,
         .ready = host_on_ready,
         .failed = host_on_failed,
+        .left = host_on_left,
         .log = host_log,
         .ctx = h,
     };

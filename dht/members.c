@@ -13,8 +13,8 @@
 /* One row per state: the states one committed change leads to. Staying is a change of some other field. */
 static const unsigned step_allowed[STATES] = {
     [MEMBER_JOINING] = BIT(MEMBER_JOINING) | BIT(MEMBER_UP) | BIT(MEMBER_GONE),
-    [MEMBER_UP] = BIT(MEMBER_UP) | BIT(MEMBER_DRAINING) | BIT(MEMBER_OUT),
-    [MEMBER_DRAINING] = BIT(MEMBER_DRAINING) | BIT(MEMBER_GONE),
+    [MEMBER_UP] = BIT(MEMBER_UP) | BIT(MEMBER_DRAINING) | BIT(MEMBER_OUT) | BIT(MEMBER_GONE),
+    [MEMBER_DRAINING] = BIT(MEMBER_DRAINING) | BIT(MEMBER_UP) | BIT(MEMBER_GONE),
     [MEMBER_OUT] = BIT(MEMBER_OUT) | BIT(MEMBER_UP) | BIT(MEMBER_GONE),
     [MEMBER_GONE] = 0,
 };

@@ -1,10 +1,11 @@
 /* The member table: who belongs to the swarm. It is changed only by committed entries of the root group; every node
  * keeps a copy, brought up to date by deltas. Its number is the epoch.
  *
- *   joining ──▶ up ──▶ draining ──▶ gone   (final: the id is never admitted again)
- *      │        ▲ ▼                  ▲ ▲
- *      │        out ─────────────────┘ │   out: dead for longer than the grace period; may come back, or is removed
- *      └───────────────────────────────┘   an admission that was given up
+ *   joining ──▶ up ◀──▶ draining ──▶ gone   draining: its data go to others; this may be called off
+ *      │        ▲ ▼ ╲                 ▲ ▲ ▲   gone is final: the id is never admitted again
+ *      │        out  ╲────────────────┘ │ │   up to gone: removed by its owner's word
+ *      │         └──────────────────────┘ │   out: dead for longer than the grace period; may come back, or is removed
+ *      └──────────────────────────────────┘   an admission that was given up
  */
 #ifndef SHOAL_MEMBERS_H
 #define SHOAL_MEMBERS_H

@@ -171,6 +171,11 @@ int node_status(void *node, struct client_message *out, struct client_member *ro
     if (n->state != NODE_RUNNING) {
         return ERR_UNAVAILABLE;
     }
+    uint32_t *replicas = calloc(MEMBERS_MAX + 1, sizeof(*replicas));
+    if (!replicas) {
+        return ERR_NOMEM;
+    }
+    groups_replica_counts(n->groups, replicas, MEMBERS_MAX + 1);
     *out = (struct client_message){.kind = CLIENT_STATUS_REPLY};
     for (size_t i = 0; i < members_count(n->members) && count < max; i++) {
         const struct member *m = members_at(n->members, i);
@@ -183,6 +188,7 @@ int node_status(void *node, struct client_message *out, struct client_member *ro
         }
         struct client_member *row = &rows[count++];
         *row = (struct client_member){.node = m->node, .state = (uint8_t)m->state, .capacity = m->capacity};
+        row->replicas = m->node <= MEMBERS_MAX ? replicas[m->node] : 0;
         memcpy(row->id, m->id, sizeof(row->id));
         memcpy(row->addr, m->addr, sizeof(row->addr));
         memcpy(row->zone, m->zone, sizeof(row->zone));
@@ -194,6 +200,7 @@ int node_status(void *node, struct client_message *out, struct client_member *ro
             healthy += ping->healthy;
         }
     }
+    free(replicas);
     uint32_t total = groups_count(n->groups) - 1;
     led = led < total ? led : total; /* while leadership moves, two nodes may count the same arc */
     healthy = healthy < led ? healthy : led;

@@ -78,7 +78,7 @@ static int open_doors(struct node *n) {
 void boot_check_ready(struct node *n) {
     const struct member *row = members_find(n->members, n->swarm.self);
     uint32_t led, healthy, under;
-    if (n->ready || n->state != NODE_RUNNING || !row || row->state == MEMBER_JOINING) {
+    if (n->ready || n->gone || n->state != NODE_RUNNING || !row || row->state == MEMBER_JOINING) {
         return;
     }
     groups_health(n->groups, &led, &healthy, &under);
@@ -100,7 +100,8 @@ static void on_started(void *ctx, int status) {
         node_fail(n, status, "cannot load the groups: %s", err_text(status));
         return;
     }
-    struct client_server_params cp = {.files = n->files, .status = node_status, .invite = admit_invite, .ctx = n};
+    struct client_server_params cp = {
+        .files = n->files, .status = node_status, .invite = admit_invite, .change = change_request, .ctx = n};
     int rc = client_server_new(&cp, &n->clients);
     if (rc) {
         node_fail(n, rc, "cannot serve local programs: %s", err_text(rc));
@@ -111,6 +112,7 @@ static void on_started(void *ctx, int status) {
     files_start(n->files);
     table_root_changed(n); /* the copy on disk may be older than the root's own state */
     timer_start(&n->timers, &n->announce, clock_now_ms(n->params.clock));
+    upkeep_start(n->upkeep);
     boot_check_ready(n);
 }
 
@@ -285,6 +287,12 @@ static void load_done(struct disk_op *op, int status) {
     }
     members_free(n->members);
     n->members = found.members;
+    const struct member *self = found.found ? members_find(n->members, found.row.self) : NULL;
+    if (self && self->state == MEMBER_GONE) {
+        n->gone = true;
+        table_leave_fire(&n->leave);
+        return;
+    }
     if (open_doors(n)) {
         return;
     }

@@ -434,6 +434,21 @@ static void invite_begin(struct client_conn *c, const struct client_message *m) 
     p->invite(p->ctx, m->u.invite.expires_ms, m->u.invite.uses, invited, c);
 }
 
+static void changed(void *ctx, int status, const char *message) {
+    struct client_conn *c = ctx;
+    struct files_result r = {.status = status};
+    if (ask_finish(c)) {
+        (void)snprintf(r.message, sizeof(r.message), "%s", message);
+        send_result(c, &r);
+    }
+}
+
+static void change_begin(struct client_conn *c, const struct client_message *m) {
+    const struct client_server_params *p = &c->server->params;
+    ask_begin(c);
+    p->change(p->ctx, m, changed, c);
+}
+
 /* Answered within the call: the state stays IDLE. */
 static void status_answer(struct client_conn *c) {
     const struct client_server_params *p = &c->server->params;
@@ -480,6 +495,9 @@ static int idle_frame(struct client_conn *c, const struct client_message *m) {
         return 0;
     case CLIENT_INVITE:
         invite_begin(c, m);
+        return 0;
+    case CLIENT_MEMBER:
+        change_begin(c, m);
         return 0;
     default:
         return ERR_PROTOCOL;
@@ -565,7 +583,7 @@ void client_server_closed(struct client_server *s, struct net_conn *net, int sta
 /* ---- life ------------------------------------------------------------------------------------------------------- */
 
 int client_server_new(const struct client_server_params *params, struct client_server **ret_server) {
-    CHECK(params->files && params->status && params->invite);
+    CHECK(params->files && params->status && params->invite && params->change);
     struct client_server *s = calloc(1, sizeof(*s));
     if (!s) {
         return ERR_NOMEM;

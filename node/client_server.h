@@ -21,12 +21,17 @@ struct client_server;
 
 typedef void client_invited_cb(void *ctx, int status, const char *ticket);
 
+/* message: one line for a person, "" when status is 0. */
+typedef void client_changed_cb(void *ctx, int status, const char *message);
+
 struct client_server_params {
     struct files *files;
     /* Fills a STATUS_REPLY and up to `max` member rows; status 0, or why it cannot. */
     int (*status)(void *ctx, struct client_message *out, struct client_member *rows, uint32_t max);
     /* expires_ms from now. done exactly once, later. */
     void (*invite)(void *ctx, uint64_t expires_ms, uint32_t uses, client_invited_cb *done, void *done_ctx);
+    /* Carries out a CLIENT_MEMBER. done exactly once, later. */
+    void (*change)(void *ctx, const struct client_message *m, client_changed_cb *done, void *done_ctx);
     void *ctx;
 };
 

@@ -15,6 +15,8 @@
 #define NODE_MESSAGE_MAX 512
 #define NODE_ROOT_MS 10000 /* for one command to the root group */
 #define NODE_JOIN_MS 20000
+#define NODE_CENSUS_MS 3000  /* for one answer */
+#define NODE_LEAVE_MS 1000   /* from hearing that we are gone to the end: for programs that wait to see it */
 #define NODE_ANNOUNCE_MS 500 /* between attempts to announce ourselves */
 
 /* What the LOCAL table knows of the swarm. */
@@ -25,6 +27,20 @@ struct swarm_row {
 
 /* NEW ──▶ LOADING ──▶ CREATING or JOINING or nothing ──▶ STARTING ──▶ RUNNING ──▶ STOPPED */
 enum node_state { NODE_NEW, NODE_LOADING, NODE_CREATING, NODE_JOINING, NODE_STARTING, NODE_RUNNING, NODE_STOPPED };
+
+/* What all members that could be asked say of one of them. */
+struct census_sum {
+    uint64_t epoch; /* the oldest table that somebody answered by */
+    bool heard;     /* somebody hears from it, itself not counted */
+    uint32_t named, stuck, stranded;
+    uint32_t unled; /* groups that nobody said to lead */
+    uint32_t listed;
+    uint32_t groups[CENSUS_LISTED_MAX]; /* of the stranded; also unled ones that may hold the member */
+};
+typedef void census_cb(void *ctx, const struct census_sum *sum);
+
+struct census_round;
+struct upkeep;
 
 struct node {
     struct node_params params;
@@ -52,6 +68,11 @@ struct node {
     TAILQ_HEAD(, invitation) invitations;
     bool announcing;
     struct timer announce;
+    TAILQ_HEAD(, census_round) censuses;
+    TAILQ_HEAD(, change) changes;
+    struct upkeep *upkeep;
+    bool gone; /* this member is: nothing is served any more */
+    struct timer leave;
 };
 
 void node_log(struct node *n, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -73,6 +94,26 @@ void table_announce_fire(struct timer *t);
 void table_own_row(struct node *n, struct member *out);
 int table_load(struct txn *t, struct members *into);
 void root_query(struct node *n, groups_cb *cb, void *ctx);
+
+void table_farewell(struct node *n, uint64_t epoch, const struct member *row);
+void table_leave_fire(struct timer *t);
+
+/* census.c: asking all members about one of them. done exactly once, later; not after census_release. */
+void census_take(struct node *n, uint32_t about, census_cb *done, void *ctx);
+void census_serve(struct node *n, struct peers_call *call, const uint8_t *body, size_t size);
+void census_release(struct node *n);
+
+/* change.c: members are sent away on somebody's word */
+void change_request(void *node, const struct client_message *m, client_changed_cb *done, void *done_ctx);
+void change_release(struct node *n);
+
+/* upkeep.c: what the leader of the root group does for the member table of its own accord */
+int upkeep_new(struct node *n, struct upkeep **ret_upkeep);
+void upkeep_start(struct upkeep *u);
+void upkeep_table(struct upkeep *u); /* the member table changed */
+void upkeep_free(struct upkeep *u);
+/* One step of a member through its states, decided on its row as given. */
+void upkeep_propose(struct node *n, const struct member *row, enum member_state to, groups_cb *done, void *ctx);
 
 /* admit.c */
 void admit_serve(struct node *n, struct peers_call *call, const uint8_t *body, size_t size);

@@ -18,8 +18,11 @@ void node_tuning_default(struct node_tuning *out) {
                    .snapshots_max = 6,
                    .piece_bytes = MACHINE_PIECE_MAX,
                    .apply_max = 512},
-        .files = {
-            .settle_ms = 3600 * 1000, .settle_every_ms = 60 * 1000, .sweep_every_ms = 600 * 1000, .grace_ms = 2000}};
+        .files = {.settle_ms = 3600 * 1000,
+                  .settle_every_ms = 60 * 1000,
+                  .sweep_every_ms = 600 * 1000,
+                  .grace_ms = 2000},
+        .members = {.out_after_ms = 10 * 60 * 1000, .look_every_ms = 1000}};
 }
 
 void node_log(struct node *n, const char *format, ...) {
@@ -142,6 +145,9 @@ static void on_request(void *ctx, struct peers_call *call, enum peer_op op, cons
     case OP_MEMBERS:
         table_serve(n, call, body, size);
         break;
+    case OP_CENSUS:
+        census_serve(n, call, body, size);
+        break;
     case OP_CHUNK_PUT:
     case OP_CHUNK_GET:
         files_request(n->files, call, op, body, size);
@@ -163,6 +169,10 @@ static void on_lost(void *ctx, uint32_t node) {
 
 static void on_log(void *ctx, const char *line) {
     node_log(ctx, "%s", line);
+}
+
+static void on_farewell(void *ctx, uint64_t epoch, const struct member *row) {
+    table_farewell(ctx, epoch, row);
 }
 
 static void on_make_ping(void *ctx, struct peer_ping *out) {
@@ -248,6 +258,7 @@ static int make_parts(struct node *n) {
                                          .opened = on_opened,
                                          .lost = on_lost,
                                          .log = on_log,
+                                         .farewell = on_farewell,
                                          .make_ping = on_make_ping,
                                          .ctx = n}};
     int rc = members_new(&n->members);
@@ -276,7 +287,8 @@ static int make_parts(struct node *n) {
                               .tuning = np->tuning.files,
                               .log = on_log,
                               .ctx = n};
-    return rc ? rc : files_new(&fp, &n->files);
+    rc = rc ? rc : files_new(&fp, &n->files);
+    return rc ? rc : upkeep_new(n, &n->upkeep);
 }
 
 static void listen_to_ports(struct node *n) {
@@ -298,6 +310,9 @@ int node_new(const struct node_params *params, struct node **ret_node) {
     }
     timers_init(&n->timers, on_arm, n);
     n->announce.fire = table_announce_fire;
+    n->leave.fire = table_leave_fire;
+    TAILQ_INIT(&n->censuses);
+    TAILQ_INIT(&n->changes);
     TAILQ_INIT(&n->admissions);
     TAILQ_INIT(&n->invitations);
     int rc = copy_params(n, params);
@@ -330,6 +345,9 @@ void node_free(struct node *n) {
     }
     client_server_free(n->clients);
     admit_release(n);
+    census_release(n);
+    change_release(n);
+    upkeep_free(n->upkeep);
     files_free(n->files);
     groups_free(n->groups);
     peers_free(n->peers);

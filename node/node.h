@@ -7,9 +7,15 @@
 
 struct node;
 
+struct members_tuning {
+    uint64_t out_after_ms; /* a member this long unheard of is out: others take over its data. 0: never */
+    uint64_t look_every_ms;
+};
+
 struct node_tuning {
     struct groups_tuning groups;
     struct files_tuning files;
+    struct members_tuning members;
 };
 void node_tuning_default(struct node_tuning *out);
 
@@ -36,6 +42,7 @@ struct node_params {
     struct node_tuning tuning;
     void (*ready)(void *ctx, const struct node_ready *ready);   /* once: it serves */
     void (*failed)(void *ctx, int status, const char *message); /* fatal, at any time, once: stop the process */
+    void (*left)(void *ctx, const char *message);               /* once: it is a member no more; stop the process */
     void (*log)(void *ctx, const char *line);
     void *ctx;
 };

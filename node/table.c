@@ -100,6 +100,14 @@ static void save(struct node *n, uint64_t since) {
     disk_write(n->params.disk, DISK_META, &s->op);
 }
 
+/* The swarm goes on without us. The table is written before the process ends, or we hear it again at the next start. */
+static void leave(struct node *n) {
+    if (!n->gone) {
+        n->gone = true;
+        timer_start(&n->timers, &n->leave, clock_now_ms(n->params.clock) + NODE_LEAVE_MS);
+    }
+}
+
 /* ---- taking over a newer table ---------------------------------------------------------------------------------- */
 
 int table_adopt(struct node *n, struct members *table) {
@@ -126,11 +134,26 @@ int table_adopt(struct node *n, struct members *table) {
     save(n, since);
     const struct member *self = members_find(table, n->swarm.self);
     if (self && self->state == MEMBER_GONE) {
-        node_fail(n, ERR_REFUSED, "this node was removed from the swarm");
+        leave(n);
         return 0;
+    }
+    if (n->state == NODE_RUNNING) {
+        upkeep_table(n->upkeep);
+        table_announce_fire(&n->announce); /* it may have been decided that we are out */
     }
     boot_check_ready(n);
     return 0;
+}
+
+/* ---- leaving ---------------------------------------------------------------------------------------------------- */
+
+void table_leave_fire(struct timer *t) {
+    struct node *n = (struct node *)((char *)t - offsetof(struct node, leave));
+    if (n->state != NODE_STOPPED && !n->failed) {
+        n->failed = true; /* nothing that breaks from here on is news */
+        n->params.left(n->params.ctx, "this node is no longer a member of its swarm, for good: to join again, start in "
+                                      "an empty directory with a new ticket");
+    }
 }
 
 /* A table with every row of the old one that the newer rows do not replace. */
@@ -145,6 +168,22 @@ static int add_missing(struct members *table, const struct members *old, uint64_
         }
     }
     return 0;
+}
+
+/* Our own row is all that we hear of this epoch; nobody will ask us for the rest. */
+void table_farewell(struct node *n, uint64_t epoch, const struct member *row) {
+    struct members *table = NULL;
+    if (n->state < NODE_STARTING || n->state == NODE_STOPPED || epoch <= members_epoch(n->members) ||
+        members_new(&table)) {
+        return;
+    }
+    int rc = members_apply(table, row, epoch);
+    rc = rc ? rc : add_missing(table, n->members, epoch);
+    if (rc) {
+        members_free(table);
+        return;
+    }
+    (void)table_adopt(n, table);
 }
 
 int table_take_delta(struct node *n, const uint8_t *bytes, size_t size) {
@@ -299,7 +338,7 @@ void table_announce_fire(struct timer *t) {
     struct buf b;
     struct member row;
     table_own_row(n, &row);
-    if (n->state != NODE_RUNNING || n->announcing || announced(n, &row)) {
+    if (n->state != NODE_RUNNING || n->gone || n->announcing || announced(n, &row)) {
         return;
     }
     if (members_epoch(n->members) == 0 && n->swarm.self == 1) {

@@ -42,6 +42,13 @@ static void on_failed(void *ctx, int status, const char *message) {
     sim_at(w->sim, &n->down, sim_now_us(w->sim) + SWARM_EXIT_US);
 }
 
+static void on_left(void *ctx, const char *message) {
+    struct swarm_node *n = ctx;
+    sim_note(n->swarm->sim, "%u left: %s", (unsigned)sim_host_number(n->host), message);
+    n->left = true;
+    sim_at(n->swarm->sim, &n->down, sim_now_us(n->swarm->sim) + SWARM_EXIT_US);
+}
+
 static void on_log(void *ctx, const char *line) {
     struct swarm_node *n = ctx;
     sim_note(n->swarm->sim, "%u log: %s", (unsigned)sim_host_number(n->host), line);
@@ -61,6 +68,7 @@ static void tune(const struct swarm *w, uint32_t host, struct node_tuning *t) {
         tuning_usual(t);
     }
     t->files.settle_ms = w->settle_ms != 0 ? w->settle_ms : t->files.settle_ms;
+    t->members.out_after_ms = w->out_after_ms != 0 ? w->out_after_ms : t->members.out_after_ms;
 }
 
 static void boot(void *ctx, struct sim_host *h, const struct sim_ports *ports) {
@@ -84,6 +92,7 @@ static void boot(void *ctx, struct sim_host *h, const struct sim_ports *ports) {
         .join = n->ticket.addr_count > 0 ? &n->ticket : NULL,
         .ready = on_ready,
         .failed = on_failed,
+        .left = on_left,
         .log = on_log,
         .ctx = n,
     };
@@ -122,6 +131,7 @@ void swarm_init(struct swarm *w, const struct swarm_options *options) {
                         .capacity = options->capacity,
                         .seed = options->seed,
                         .settle_ms = options->settle_ms,
+                        .out_after_ms = options->out_after_ms,
                         .odd = options->odd};
     w->sim = sim_new(&so, &program);
     w->nodes = calloc(w->count, sizeof(*w->nodes));

@@ -20,6 +20,7 @@ struct swarm_node {
     uint32_t number;      /* as which it was admitted; 0: not yet known */
     bool ready;           /* since its start */
     bool excused;         /* a fault was made that may end it */
+    bool left;            /* it is a member no more: it ends whenever its host starts again, and nobody audits it */
 };
 
 struct swarm {
@@ -27,7 +28,7 @@ struct swarm {
     struct swarm_node *nodes; /* index number - 1 */
     uint32_t count;
     unsigned bits, replicas;
-    uint64_t seed, capacity, settle_ms;
+    uint64_t seed, capacity, settle_ms, out_after_ms;
     bool odd;
     struct witness *witness;
     char failure[SWARM_MESSAGE_SIZE]; /* what went wrong first; "": nothing */
@@ -38,8 +39,9 @@ struct swarm_options {
     uint32_t nodes;
     unsigned bits, replicas;
     uint64_t capacity;
-    uint64_t settle_ms; /* age at which unconfirmed references are settled; 0: as the tuning says */
-    bool odd;           /* the tuning is drawn from the seed: tuning.h */
+    uint64_t settle_ms;    /* age at which unconfirmed references are settled; 0: as the tuning says */
+    uint64_t out_after_ms; /* silence after which a member is out; 0: as the tuning says */
+    bool odd;              /* the tuning is drawn from the seed: tuning.h */
     void (*trace)(void *ctx, uint64_t now_us, const char *line);
     void *trace_ctx;
 };

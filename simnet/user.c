@@ -109,6 +109,12 @@ static void encode_request(const struct user_request *q, struct buf *out) {
         m.u.invite.expires_ms = 3600 * 1000;
         m.u.invite.uses = q->uses;
         break;
+    case USER_MEMBER:
+        m.kind = CLIENT_MEMBER;
+        m.u.member.action = (uint8_t)q->action;
+        m.u.member.node = q->member;
+        m.u.member.force = q->force;
+        break;
     }
     client_encode(&m, out);
 }
@@ -134,7 +140,8 @@ static void take_result(struct call *c, const struct client_message *m) {
     copy_text(c->result.message, sizeof(c->result.message), &m->u.result.message);
     memcpy(c->result.version, m->u.result.version, sizeof(c->result.version));
     c->result.size = m->u.result.size;
-    bool says_done = c->request.kind == USER_PUT || c->request.kind == USER_REMOVE;
+    enum user_kind kind = c->request.kind;
+    bool says_done = kind == USER_PUT || kind == USER_REMOVE || kind == USER_MEMBER;
     if (m->u.result.status == 0 && !says_done) {
         call_broken(c, "a result of 0 where an answer was due");
     } else {

@@ -11,7 +11,7 @@
 #define USER_LIST_MAX 64
 #define USER_BLOCK (256 * 1024) /* of content in one DATA message */
 
-enum user_kind { USER_PUT, USER_GET, USER_REMOVE, USER_LIST, USER_STAT, USER_STATUS, USER_INVITE };
+enum user_kind { USER_PUT, USER_GET, USER_REMOVE, USER_LIST, USER_STAT, USER_STATUS, USER_INVITE, USER_MEMBER };
 
 struct user_request {
     enum user_kind kind;
@@ -22,6 +22,9 @@ struct user_request {
     char after[USER_NAME_SIZE]; /* LIST */
     uint32_t limit;             /* LIST: at most USER_LIST_MAX */
     uint32_t uses;              /* INVITE */
+    enum client_action action;  /* MEMBER: drain, stop draining, dismiss; */
+    uint32_t member;            /* which one by its number in the swarm, 0: the one that is asked */
+    bool force;
     uint64_t timeout_us;
 };
 

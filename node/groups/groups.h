@@ -117,6 +117,10 @@ void groups_glance(const struct groups *g, uint32_t group, struct groups_glance 
 uint64_t groups_steps(const struct groups *g); /* of all replicas, also of those that are gone */
 /* Over the arcs led here. */
 void groups_health(const struct groups *g, uint32_t *ret_led, uint32_t *ret_healthy, uint32_t *ret_under);
+/* What is led here and names a member; out->led lies in space. */
+void groups_census(const struct groups *g, uint32_t node, struct buf *space, struct census *out);
+/* counts[n]: how many groups node n serves, as far as is known here; nodes from `size` on are left out. Adds. */
+void groups_replica_counts(const struct groups *g, uint32_t *counts, uint32_t size);
 void groups_invariant(const struct groups *g);
 
 #endif

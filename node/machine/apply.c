@@ -102,6 +102,7 @@ static bool belongs(const struct machine_arc *arc, const struct command *c) {
     case COMMAND_TICKET_ADD:
     case COMMAND_MEMBER_JOIN:
     case COMMAND_MEMBER_SET:
+    case COMMAND_MEMBER_STATE:
         return arc->root;
     case COMMAND_KINDS:
         break;
@@ -121,6 +122,7 @@ static machine_handler *const handlers[COMMAND_KINDS] = {
     [COMMAND_TICKET_ADD] = machine_ticket_add,
     [COMMAND_MEMBER_JOIN] = machine_member_join,
     [COMMAND_MEMBER_SET] = machine_member_set,
+    [COMMAND_MEMBER_STATE] = machine_member_state,
 };
 
 static int apply_command(struct applying *a, const struct command *c, struct buf *result) {

@@ -41,8 +41,9 @@ enum command_kind {
     COMMAND_VERSION_SETTLE, /* is version live under name? if not, it is recorded as aborted and never will be */
     COMMAND_ROOT_INIT,      /* first entry of a swarm: settings and the founder */
     COMMAND_TICKET_ADD,
-    COMMAND_MEMBER_JOIN, /* admission by ticket */
-    COMMAND_MEMBER_SET,  /* a member's own row: address, zone, capacity, state */
+    COMMAND_MEMBER_JOIN,  /* admission by ticket */
+    COMMAND_MEMBER_SET,   /* a member's own row: address, zone, capacity; of its state only that it came up */
+    COMMAND_MEMBER_STATE, /* a member drains, is out, is back, is gone */
     COMMAND_KINDS
 };
 
@@ -101,6 +102,11 @@ struct command {
             struct member row; /* node, state, changed are ignored */
         } join;
         struct member member;
+        struct {
+            uint32_t node;
+            uint64_t seen; /* `changed` of the row that the decision was made on */
+            enum member_state to;
+        } state;
     } u;
 };
 

@@ -21,6 +21,7 @@ static const uint8_t field_counts[COMMAND_KINDS] = {
     [COMMAND_TICKET_ADD] = 4,
     [COMMAND_MEMBER_JOIN] = 4,
     [COMMAND_MEMBER_SET] = 1,
+    [COMMAND_MEMBER_STATE] = 3,
 };
 
 /* ---- writing ---- */
@@ -86,12 +87,19 @@ static void put_member(const struct command *c, struct buf *out) {
     member_row_encode(&c->u.member, out);
 }
 
+static void put_state(const struct command *c, struct buf *out) {
+    CHECK(c->u.state.to <= MEMBER_GONE);
+    cbor_put_uint(out, c->u.state.node);
+    cbor_put_uint(out, c->u.state.seen);
+    cbor_put_uint(out, c->u.state.to);
+}
+
 typedef void put_fields(const struct command *c, struct buf *out);
 static put_fields *const put_by_kind[COMMAND_KINDS] = {
     [COMMAND_NAME_PUT] = put_name_put,      [COMMAND_NAME_RM] = put_name_rm,   [COMMAND_REF_ADD] = put_refs,
     [COMMAND_REF_DEL] = put_refs,           [COMMAND_REF_CONFIRM] = put_refs,  [COMMAND_OUTBOX_DONE] = put_version,
     [COMMAND_VERSION_SETTLE] = put_version, [COMMAND_ROOT_INIT] = put_init,    [COMMAND_TICKET_ADD] = put_ticket,
-    [COMMAND_MEMBER_JOIN] = put_join,       [COMMAND_MEMBER_SET] = put_member,
+    [COMMAND_MEMBER_JOIN] = put_join,       [COMMAND_MEMBER_SET] = put_member, [COMMAND_MEMBER_STATE] = put_state,
 };
 
 void command_encode(const struct command *c, struct buf *out) {
@@ -177,12 +185,19 @@ static void get_member(struct cbor_reader *r, struct chunk_ref *space, struct co
     fields_get_last_member(r, &out->u.member);
 }
 
+static void get_state(struct cbor_reader *r, struct chunk_ref *space, struct command *out) {
+    (void)space;
+    out->u.state.node = fields_get_u32(r);
+    out->u.state.seen = cbor_get_uint(r, UINT64_MAX);
+    out->u.state.to = (enum member_state)cbor_get_uint(r, MEMBER_GONE);
+}
+
 typedef void get_fields(struct cbor_reader *r, struct chunk_ref *space, struct command *out);
 static get_fields *const get_by_kind[COMMAND_KINDS] = {
     [COMMAND_NAME_PUT] = get_name_put,      [COMMAND_NAME_RM] = get_name_rm,   [COMMAND_REF_ADD] = get_refs,
     [COMMAND_REF_DEL] = get_refs,           [COMMAND_REF_CONFIRM] = get_refs,  [COMMAND_OUTBOX_DONE] = get_version,
     [COMMAND_VERSION_SETTLE] = get_version, [COMMAND_ROOT_INIT] = get_init,    [COMMAND_TICKET_ADD] = get_ticket,
-    [COMMAND_MEMBER_JOIN] = get_join,       [COMMAND_MEMBER_SET] = get_member,
+    [COMMAND_MEMBER_JOIN] = get_join,       [COMMAND_MEMBER_SET] = get_member, [COMMAND_MEMBER_STATE] = get_state,
 };
 
 int command_decode(const uint8_t *bytes, size_t size, struct chunk_ref *space, struct command *out) {

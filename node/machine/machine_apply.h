@@ -30,6 +30,7 @@ machine_handler machine_outbox_done;                                       /* ou
 machine_handler machine_root_init;                                         /* root.c */
 machine_handler machine_ticket_add;                                        /* tickets.c */
 machine_handler machine_member_join, machine_member_set;                   /* root_members.c */
+machine_handler machine_member_state;                                      /* root_states.c */
 
 /* outbox.c: the chunks of a version that is no longer under its name. */
 int machine_outbox_add(struct applying *a, const struct name *n, const struct version *v, struct slice chunks);

@@ -116,21 +116,22 @@ static bool member_same(const struct member *x, const struct member *y) {
            strcmp(x->zone, y->zone) == 0;
 }
 
+/* Of its state a member only says that it came up. It may not have heard yet that it drains, so anything else it says
+ * of its state is no wish to change it. */
+static enum member_state set_state(enum member_state now, enum member_state said) {
+    bool away = now == MEMBER_JOINING || now == MEMBER_OUT;
+    return away && said == MEMBER_UP ? MEMBER_UP : now;
+}
+
 /* What a member may change about itself; *ret_change: there is something to write. */
-static int set_decide(const struct member *now, const struct member *row, bool *ret_change) {
+static int set_decide(const struct member *now, struct member *row, bool *ret_change) {
     bool identity = memcmp(now->id, row->id, sizeof(row->id)) == 0 && memcmp(now->dh, row->dh, sizeof(row->dh)) == 0;
     *ret_change = false;
-    if (!identity) {
+    if (!identity || now->state == MEMBER_GONE) {
         return ERR_REFUSED;
     }
-    if (member_same(now, row)) {
-        return 0;
-    }
-    bool step = now->state == row->state || member_transition_allowed(now->state, row->state);
-    if (!step || now->state == MEMBER_GONE) {
-        return ERR_REFUSED;
-    }
-    *ret_change = true;
+    row->state = set_state(now->state, row->state);
+    *ret_change = !member_same(now, row);
     return 0;
 }
 

@@ -14,12 +14,45 @@ void dial_later(struct peer *peer, enum lane lane) {
     rd->backoff_ms = rd->backoff_ms * 2 < PEERS_REDIAL_MAX_MS ? rd->backoff_ms * 2 : PEERS_REDIAL_MAX_MS;
 }
 
+/* A machine that lost its disk is back as another member at the address of the old one; the table holds both until the
+ * old one is removed. The address belongs to whoever is there: to us, if it is ours, or to a member whom we reach. */
+static bool taken(const struct peer *peer) {
+    const struct peers *p = peer->peers;
+    const struct member *self = p->members ? members_find(p->members, p->self) : NULL;
+    if (self && strcmp(self->addr, peer->addr) == 0) {
+        return true;
+    }
+    struct peer *other, *next;
+    if (!peer->mistaken) {
+        return false;
+    }
+    HASH_ITER(hh, p->peers, other, next) {
+        const struct link *l = other->out[LANE_CONTROL];
+        if (other != peer && l && l->state == LINK_OPEN && strcmp(other->addr, peer->addr) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Most peers never see this, so that only those who do pay for the search among all others. */
+void dial_mistaken(struct link *l) {
+    struct peer *peer = peer_find(l->peers, l->node);
+    if (peer) {
+        peer->mistaken = true;
+    }
+}
+
 void dial(struct peer *peer, enum lane lane) {
     struct link *l;
     if (peer->gone || peer->out[lane]) {
         return;
     }
     timer_stop(peer->peers->params.timers, &peer->redial[lane].timer);
+    if (taken(peer)) {
+        dial_later(peer, lane);
+        return;
+    }
     if (link_dial(peer->peers, peer->addr, &l)) {
         dial_later(peer, lane);
         return;
@@ -41,6 +74,7 @@ void dial_opened(struct link *l) {
     struct peers *p = l->peers;
     struct peer *peer = peer_find(p, l->node);
     CHECK(peer && peer->out[l->lane] == l);
+    peer->mistaken = false;
     if (l->lane == LANE_CONTROL) {
         /* The other side learns at once that we are here. */
         struct peer_ping ping = {0};

@@ -18,7 +18,7 @@
 #define LOG_LINES_MAX 10          /* about strangers, per LOG_WINDOW_MS */
 #define LOG_WINDOW_MS 10000
 
-enum link_role { LINK_STRANGER, LINK_MEMBER, LINK_GUEST, LINK_JOINING };
+enum link_role { LINK_STRANGER, LINK_MEMBER, LINK_GUEST, LINK_JOINING, LINK_GONE };
 
 /* One connection.
  *
@@ -81,6 +81,7 @@ struct peer {
     char addr[MEMBER_ADDR_SIZE];
     uint8_t dh[32];
     bool gone;
+    bool mistaken;           /* somebody else answered at its address */
     struct link *out[LANES]; /* dialled by us */
     struct link *in[LANES];  /* accepted from it */
     struct redial {
@@ -150,6 +151,7 @@ void link_flush_fire(struct timer *t);
 void link_free(struct link *l);
 
 /* dial.c */
+void dial_mistaken(struct link *l); /* the key of the other end is not the peer's */
 void dial(struct peer *peer, enum lane lane);
 void dial_later(struct peer *peer, enum lane lane);
 void dial_opened(struct link *l);

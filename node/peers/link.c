@@ -6,7 +6,7 @@
 
 static void link_fire(struct timer *t) {
     struct link *l = (struct link *)((char *)t - offsetof(struct link, timer));
-    link_close(l, l->dialled ? NULL : "nothing usable within the time for a handshake");
+    link_close(l, l->dialled || l->role == LINK_GONE ? NULL : "nothing usable within the time for a handshake");
 }
 
 static struct link *link_new(struct peers *p, struct net_conn *c, bool dialled) {
@@ -170,6 +170,14 @@ static int accept_member(struct link *l, const struct member *m, enum lane lane)
     return 0;
 }
 
+/* Told that it is gone, by its row; nothing it says is heard. It hangs up, or the timer of the handshake does. */
+static int accept_gone(struct link *l, const struct member *m) {
+    open_as(l, LINK_GONE, FRAME_MAX);
+    peer_farewell_frame(members_epoch(l->peers->members), m, &l->out);
+    link_queue(l);
+    return l->out.error;
+}
+
 /* Accepted: a member by its key, or a guest that said so. Dialled: the key we expect, or nobody. */
 static int session_opened(void *ctx) {
     struct link *l = ctx;
@@ -192,6 +200,7 @@ static int session_opened(void *ctx) {
     if (l->dialled) {
         struct peer *peer = peer_find(p, l->node);
         if (!peer || memcmp(peer->dh, key, sizeof(peer->dh)) != 0) {
+            dial_mistaken(l);
             return ERR_AUTH;
         }
         timer_stop(p->params.timers, &l->timer);
@@ -205,7 +214,10 @@ static int session_opened(void *ctx) {
         return 0;
     }
     const struct member *m = p->members ? members_find_dh(p->members, key) : NULL;
-    return m && m->state != MEMBER_GONE ? accept_member(l, m, hello.lane) : ERR_AUTH;
+    if (m && m->state == MEMBER_GONE) {
+        return accept_gone(l, m);
+    }
+    return m ? accept_member(l, m, hello.lane) : ERR_AUTH;
 }
 
 /* ---- receiving -------------------------------------------------------------------------------------------------- */
@@ -238,6 +250,21 @@ static int member_frame(struct link *l, enum peer_kind kind, const uint8_t *fram
     }
 }
 
+/* On a session that we dialled nobody speaks but to say this. */
+static int farewell_frame(struct link *l, const uint8_t *frame, size_t size) {
+    const struct peers_events *ev = &l->peers->params.events;
+    const struct identity *self = l->peers->params.identity;
+    struct member row;
+    uint64_t epoch;
+    if (peer_farewell_decode(frame, size, &epoch, &row) || row.node != l->peers->self ||
+        memcmp(row.id, self->public_key, sizeof(row.id)) != 0) {
+        return ERR_PROTOCOL;
+    }
+    link_close(l, NULL);
+    ev->farewell(ev->ctx, epoch, &row);
+    return ERR_CLOSED;
+}
+
 static int link_frame(void *ctx, const uint8_t *frame, size_t size) {
     struct link *l = ctx;
     enum peer_kind kind;
@@ -247,13 +274,19 @@ static int link_frame(void *ctx, const uint8_t *frame, size_t size) {
     if (peer_kind_of(frame, size, &kind)) {
         return ERR_PROTOCOL;
     }
+    if (l->role == LINK_GONE) {
+        return 0;
+    }
     if (l->role == LINK_JOINING) {
         return kind == PEER_REPLY ? join_frame(l, frame, size) : ERR_PROTOCOL;
     }
     if (l->role == LINK_GUEST) {
         return kind == PEER_REQUEST ? request_frame(l, frame, size) : ERR_PROTOCOL;
     }
-    return l->dialled ? ERR_PROTOCOL : member_frame(l, kind, frame, size);
+    if (l->dialled) {
+        return kind == PEER_FAREWELL ? farewell_frame(l, frame, size) : ERR_PROTOCOL;
+    }
+    return member_frame(l, kind, frame, size);
 }
 
 static int link_plain(void *ctx, const uint8_t *bytes, size_t size) {
@@ -276,7 +309,7 @@ void peers_received(struct peers *p, struct net_conn *c, const uint8_t *bytes, s
 
 /* ---- events of the net port ------------------------------------------------------------------------------------- */
 
-/* Whoever has not even finished a handshake goes before a guest. */
+/* Whoever has not even finished a handshake goes before a member that is gone, and that one before a guest. */
 static bool evict_oldest(struct peers *p, enum link_role role) {
     struct link *l;
     TAILQ_FOREACH(l, &p->links, link) {
@@ -289,7 +322,7 @@ static bool evict_oldest(struct peers *p, enum link_role role) {
 }
 
 void peers_accepted(struct peers *p, struct net_conn *c) {
-    if (p->strangers >= PEERS_STRANGERS_MAX && !evict_oldest(p, LINK_STRANGER)) {
+    if (p->strangers >= PEERS_STRANGERS_MAX && !evict_oldest(p, LINK_STRANGER) && !evict_oldest(p, LINK_GONE)) {
         (void)evict_oldest(p, LINK_GUEST);
     }
     struct link *l = p->known && p->strangers < 2 * PEERS_STRANGERS_MAX ? link_new(p, c, false) : NULL;

@@ -161,6 +161,7 @@ void peers_set_members(struct peers *p, const struct members *m) {
         peer = peer ? peer : peer_new(p, row);
         if (strcmp(peer->addr, row->addr) != 0) {
             memcpy(peer->addr, row->addr, sizeof(peer->addr));
+            peer->mistaken = false;
             peer->redial[LANE_CONTROL].backoff_ms = PEERS_REDIAL_MIN_MS;
         }
         if (!peer->out[LANE_CONTROL]) {

@@ -3,7 +3,8 @@
  * A node sends to another on sessions it dialled itself and receives on sessions it accepted, so no two ends ever have
  * to agree which of two crossing connections survives, and a path that works in one direction only is seen as such.
  * After the handshake the other end is a member (its key is in the member table), a guest (may only send OP_JOIN, once:
- * what it asks becomes an entry of the root group's log), or it is cut off. */
+ * what it asks becomes an entry of the root group's log), or it is cut off. A member that is gone is told so, which is
+ * all it ever hears: otherwise one that was away when it was removed would knock for ever. */
 #ifndef SHOAL_PEERS_H
 #define SHOAL_PEERS_H
 
@@ -49,6 +50,8 @@ struct peers_events {
     void (*opened)(void *ctx, uint32_t node); /* our control session to it stands */
     void (*lost)(void *ctx, uint32_t node);   /* our control session to it broke: messages may be lost */
     void (*log)(void *ctx, const char *line);
+    /* A member says that we are gone: our row as the swarm has it. */
+    void (*farewell)(void *ctx, uint64_t epoch, const struct member *row);
     /* the ping to send now */
     void (*make_ping)(void *ctx, struct peer_ping *out);
     void *ctx;

@@ -7,7 +7,8 @@
  *   LS                         -> LIST (a page; ask again with `after` = last name)
  *   STAT                       -> STAT_REPLY or RESULT
  *   STATUS                     -> STATUS_REPLY or RESULT
- *   INVITE                     -> TEXT or RESULT                                                                   */
+ *   INVITE                     -> TEXT or RESULT
+ *   MEMBER                     -> RESULT, once the swarm has decided; what follows from it shows in STATUS          */
 #ifndef SHOAL_CLIENT_H
 #define SHOAL_CLIENT_H
 
@@ -40,10 +41,18 @@ enum client_kind {
     CLIENT_INVITE,
     CLIENT_TEXT,
     CLIENT_RESULT,
+    CLIENT_MEMBER,
     CLIENT_KINDS
 };
 
 enum client_condition { CLIENT_ANY, CLIENT_ABSENT, CLIENT_MATCH };
+
+enum client_action {
+    CLIENT_DRAIN,      /* the member leaves, its data first */
+    CLIENT_DRAIN_STOP, /* it stays after all */
+    CLIENT_DISMISS,    /* it is gone at once, with whatever it has */
+    CLIENT_ACTIONS
+};
 
 struct client_text { /* not terminated */
     const char *bytes;
@@ -58,7 +67,8 @@ struct client_member {
     uint8_t state; /* enum member_state */
     bool alive;
     uint64_t capacity, used;
-    uint32_t leaders; /* arcs led */
+    uint32_t leaders;  /* arcs led */
+    uint32_t replicas; /* groups that it serves, as far as the answering node has heard; the root is one of them */
 };
 
 struct client_message {
@@ -118,6 +128,11 @@ struct client_message {
             uint64_t expires_ms; /* from now */
             uint32_t uses;
         } invite;
+        struct {
+            uint8_t action; /* enum client_action */
+            uint32_t node;  /* 0: the node that is asked */
+            bool force;     /* DISMISS: also when it is alive, or holds what nobody else has */
+        } member;
         struct client_text text; /* at most TICKET_TEXT_MAX */
         struct {
             int status;                 /* of errors.h */

@@ -160,6 +160,18 @@ static void get_invite(struct cbor_reader *r, struct client_message *m) {
     m->u.invite.uses = field_get_u32(r);
 }
 
+static void put_member(const struct client_message *m, struct buf *out) {
+    CHECK(m->u.member.action < CLIENT_ACTIONS);
+    cbor_put_uint(out, m->u.member.action);
+    cbor_put_uint(out, m->u.member.node);
+    cbor_put_bool(out, m->u.member.force);
+}
+static void get_member(struct cbor_reader *r, struct client_message *m) {
+    m->u.member.action = (uint8_t)cbor_get_uint(r, CLIENT_ACTIONS - 1);
+    m->u.member.node = field_get_u32(r);
+    m->u.member.force = cbor_get_bool(r);
+}
+
 static void put_text(const struct client_message *m, struct buf *out) {
     CHECK(m->u.text.size <= TICKET_TEXT_MAX);
     client_put_text(out, m->u.text);
@@ -218,6 +230,7 @@ static const struct {
     [CLIENT_INVITE] = {3, false, put_invite, get_invite},
     [CLIENT_TEXT] = {2, false, put_text, get_text},
     [CLIENT_RESULT] = {6, false, put_result, get_result},
+    [CLIENT_MEMBER] = {4, false, put_member, get_member},
 };
 
 static size_t begin(enum client_kind kind, struct buf *out) {

@@ -5,7 +5,7 @@
 #include "fields.h"
 
 #define ENTRY_FIELDS 4
-#define MEMBER_FIELDS 9
+#define MEMBER_FIELDS 10
 
 void client_put_text(struct buf *out, struct client_text text) {
     CHECK(text.bytes || text.size == 0);
@@ -57,6 +57,7 @@ void client_put_members(struct buf *out, const struct client_member *members, ui
         cbor_put_uint(out, m->capacity);
         cbor_put_uint(out, m->used);
         cbor_put_uint(out, m->leaders);
+        cbor_put_uint(out, m->replicas);
     }
 }
 
@@ -71,6 +72,7 @@ static void get_member(struct cbor_reader *r, struct client_member *out) {
     out->capacity = cbor_get_uint(r, UINT64_MAX);
     out->used = cbor_get_uint(r, UINT64_MAX);
     out->leaders = field_get_u32(r);
+    out->replicas = field_get_u32(r);
     field_require(r, out->node != 0);
 }
 

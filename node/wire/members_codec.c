@@ -12,6 +12,7 @@
 #define JOIN_REPLY_FIELDS 5
 #define MEMBERS_REQUEST_FIELDS 1
 #define DELTA_FIELDS 4
+#define FAREWELL_FIELDS 3
 
 #define ROW_BYTES_MAX 112 /* without its texts: two 34-byte keys, heads, and integers of at most 9 bytes */
 #define DELTA_BYTES_MAX (PEER_BODY_MAX - 64) /* the rest is for the heads of a delta and of a join reply around it */
@@ -62,6 +63,35 @@ int member_row_decode(const uint8_t *bytes, size_t size, struct member *out) {
     get_row(&r, &row);
     int rc = cbor_finish(&r);
     if (rc == 0) {
+        *out = row;
+    }
+    return rc;
+}
+
+/* ---- good-bye ---- */
+
+void peer_farewell_frame(uint64_t epoch, const struct member *row, struct buf *out) {
+    CHECK(row->node != 0 && row->state == MEMBER_GONE && row->changed <= epoch);
+    size_t mark = frame_begin(out);
+    cbor_put_array(out, FAREWELL_FIELDS);
+    cbor_put_uint(out, PEER_FAREWELL);
+    cbor_put_uint(out, epoch);
+    member_row_encode(row, out);
+    frame_end(out, mark);
+}
+
+int peer_farewell_decode(const uint8_t *frame, size_t size, uint64_t *ret_epoch, struct member *out) {
+    struct cbor_reader r;
+    struct member row;
+    cbor_reader_init(&r, frame, size);
+    cbor_expect_array(&r, FAREWELL_FIELDS);
+    field_require(&r, cbor_get_uint(&r, PEER_KINDS - 1) == PEER_FAREWELL);
+    uint64_t epoch = cbor_get_uint(&r, UINT64_MAX);
+    get_row(&r, &row);
+    field_require(&r, row.node != 0 && row.state == MEMBER_GONE && row.changed <= epoch);
+    int rc = cbor_finish(&r);
+    if (rc == 0) {
+        *ret_epoch = epoch;
         *out = row;
     }
     return rc;

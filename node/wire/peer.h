@@ -28,7 +28,15 @@ struct hello {
 void hello_encode(const struct hello *h, struct buf *out);
 int hello_decode(const uint8_t *bytes, size_t size, struct hello *out);
 
-enum peer_kind { PEER_PING, PEER_RAFT, PEER_ROUTES, PEER_REQUEST, PEER_REPLY, PEER_KINDS };
+enum peer_kind {
+    PEER_PING,
+    PEER_RAFT,
+    PEER_ROUTES,
+    PEER_REQUEST,
+    PEER_REPLY,
+    PEER_FAREWELL, /* to a member that is gone, and the last it hears: its row */
+    PEER_KINDS
+};
 
 /* Liveness and load, every PEERS_PING_MS. */
 struct peer_ping {
@@ -52,6 +60,7 @@ enum peer_op {
     OP_CHUNK_PUT,      /* chunk_put (bulk) -> empty */
     OP_CHUNK_GET,      /* chunk_get (bulk) -> stored bytes */
     OP_REPLICA_ASK,    /* group_request (replica id, 8 bytes): 0 when it was removed for good, ERR_EXISTS when not */
+    OP_CENSUS,         /* census_request -> struct census: what you lead, and what of it names a certain member */
     PEER_OPS
 };
 
@@ -128,6 +137,20 @@ struct members_delta {
     uint32_t count; /* rows that follow, read with members_delta_next */
 };
 
+/* What one node knows about a member, for whoever decides about that member's state. */
+#define CENSUS_LISTED_MAX 8
+struct census {
+    uint64_t epoch;    /* of the table that the answer was given by */
+    bool heard;        /* the member is alive, as seen from here */
+    uint32_t named;    /* groups led here whose configuration, committed or not yet, holds the member; */
+    uint32_t stuck;    /* of these, the ones that can only wait for a node that is dead; */
+    uint32_t stranded; /* and the ones that lack a living majority without the member */
+    uint32_t listed;
+    uint32_t groups[CENSUS_LISTED_MAX]; /* the first of the stranded */
+    const uint8_t *led;                 /* a bit for each group led here: bit g % 8 of byte g / 8 */
+    size_t led_size;
+};
+
 /* Encoders append a whole frame (peer_*_frame) or a body. Decoders: 0 or ERR_PROTOCOL; pointers lie in the input. */
 int peer_kind_of(const uint8_t *frame, size_t size, enum peer_kind *ret_kind);
 void peer_ping_frame(const struct peer_ping *p, struct buf *out);
@@ -138,6 +161,9 @@ void peer_chunk_put_frame(uint64_t id, const struct chunk_put_request *put, stru
 int peer_request_decode(const uint8_t *frame, size_t size, struct peer_request *out);
 void peer_reply_frame(const struct peer_reply *r, struct buf *out);
 int peer_reply_decode(const uint8_t *frame, size_t size, struct peer_reply *out);
+
+void peer_farewell_frame(uint64_t epoch, const struct member *row, struct buf *out);
+int peer_farewell_decode(const uint8_t *frame, size_t size, uint64_t *ret_epoch, struct member *out);
 
 /* Raft batch: begin, add each, end. At most PEER_RAFT_MAX and about FRAME_MAX/2 bytes: add returns false when the
  * batch is full (nothing was added: end this frame and begin another). A single message always fits. After an error
@@ -204,6 +230,10 @@ struct codec_position {
 };
 int members_delta_open(const uint8_t *bytes, size_t size, struct members_delta *out, struct codec_position *ret_rows);
 int members_delta_next(struct codec_position *rows, struct member *out); /* ERR_NOT_FOUND at the end */
+void census_request_encode(uint32_t node, struct buf *out);
+int census_request_decode(const uint8_t *bytes, size_t size, uint32_t *ret_node);
+void census_encode(const struct census *c, struct buf *out);
+int census_decode(const uint8_t *bytes, size_t size, struct census *out);
 /* One row, also used by the root group's tables. node 0 is accepted (a row that waits for admission); everything else
  * passes member_check. */
 void member_row_encode(const struct member *m, struct buf *out);

@@ -31,7 +31,7 @@ struct raw {
     struct net_conn *conn; /* NULL: never dialled, or closed */
     struct session *session;
     struct frame_reader frames;
-    int replies, status;
+    int replies, farewells, status;
     uint64_t closed_us;
 };
 
@@ -41,7 +41,8 @@ struct peer_host {
     struct timers timers;
     struct identity identity;
     struct peers *peers;
-    int requests, opened, accepted, logs;
+    int requests, opened, accepted, logs, farewells;
+    uint64_t farewell_epoch;
     uint32_t from;
     bool hold; /* do not answer */
     struct peers_call *held;
@@ -104,6 +105,14 @@ static void on_log(void *ctx, const char *line) {
     ((struct peer_host *)ctx)->logs++;
 }
 
+static void on_farewell(void *ctx, uint64_t epoch, const struct member *row) {
+    struct peer_host *h = ctx;
+    assert_int_equal(row->state, MEMBER_GONE);
+    assert_memory_equal(row->id, h->identity.public_key, sizeof(row->id));
+    h->farewells++;
+    h->farewell_epoch = epoch;
+}
+
 static void on_make_ping(void *ctx, struct peer_ping *out) {
     (void)ctx;
     out->incarnation = 1;
@@ -157,6 +166,7 @@ static void boot_peers(struct peer_host *h) {
                                          .opened = on_opened,
                                          .lost = on_lost,
                                          .log = on_log,
+                                         .farewell = on_farewell,
                                          .make_ping = on_make_ping,
                                          .ctx = h}};
     const struct net_events events = {on_accepted, on_connected, on_received, on_drained, on_closed, h};
@@ -175,6 +185,12 @@ static int raw_send(void *ctx, const uint8_t *bytes, size_t size) {
 static int raw_frame(void *ctx, const uint8_t *frame, size_t size) {
     struct raw *r = ctx;
     struct peer_reply reply;
+    enum peer_kind kind;
+    assert_int_equal(peer_kind_of(frame, size, &kind), 0);
+    if (kind == PEER_FAREWELL) {
+        r->farewells++;
+        return 0;
+    }
     assert_int_equal(peer_reply_decode(frame, size, &reply), 0);
     r->replies++;
     r->status = reply.status;
@@ -597,7 +613,52 @@ static void a_removed_member_is_cut_off_and_stays_out(void **state) {
     struct raw *after = raw_dial(f, 1, AS_MEMBER, &f->hosts[RAW].identity);
     run_ms(f, 1000);
     assert_null(before->conn);
-    assert_cut_off(f, after);
+    assert_int_equal(after->farewells, 1);
+    if (after->conn) {
+        raw_ask(after, 1, OP_MEMBERS, 1); /* it is not heard, and is cut off soon */
+    }
+    run_ms(f, PEERS_HANDSHAKE_MS);
+    assert_null(after->conn);
+    assert_int_equal(f->hosts[1].requests, 0);
+}
+
+static void a_removed_member_is_told_whenever_it_comes(void **state) {
+    struct fixture *f = two_members(state);
+    set_member(f, 2, MEMBER_GONE, 3);
+    peers_set_members(f->hosts[1].peers, f->members);
+    run_ms(f, 5000);
+    assert_false(peers_alive(f->hosts[1].peers, 2));
+    assert_true(f->hosts[2].farewells >= 1);
+    assert_int_equal(f->hosts[2].farewell_epoch, 3);
+    assert_int_equal(f->hosts[1].farewells, 0);
+    ask(f, 2, LANE_CONTROL, 1000);
+    run_ms(f, 1500);
+    assert_answered(f, ERR_UNREACHABLE);
+}
+
+static void gone_members_have_a_limit(void **state) {
+    struct fixture *f = *state;
+    set_member(f, RAW, MEMBER_GONE, 2);
+    two_members(state);
+    f->stranger = f->hosts[RAW].identity;
+    crowd(f, AS_MEMBER);
+}
+
+/* Member 3 lost its disk; the machine is back as member 2 at the same address. */
+static void an_address_belongs_to_whoever_is_there(void **state) {
+    struct fixture *f = *state;
+    struct member lost = {.node = 3, .state = MEMBER_UP, .capacity = 1, .changed = 1};
+    memcpy(lost.id, f->hosts[RAW].identity.public_key, sizeof(lost.id));
+    memcpy(lost.dh, f->hosts[RAW].identity.dh_public, sizeof(lost.dh));
+    assert_true(snprintf(lost.addr, sizeof(lost.addr), "%s", sim_host_addr(sim_host(f->sim, 2))) > 0);
+    assert_int_equal(members_apply(f->members, &lost, 1), 0);
+    two_members(state);
+    int accepted = f->hosts[2].accepted;
+    run_ms(f, 30000);
+    assert_int_equal(f->hosts[2].accepted, accepted); /* nobody looks for the lost one there, itself included */
+    assert_true(peers_alive(f->hosts[1].peers, 2));
+    assert_false(peers_alive(f->hosts[1].peers, 3));
+    assert_false(peers_alive(f->hosts[2].peers, 3));
 }
 
 /* Node 2 does not know node 1: each session opens on the dialling side before it is cut off. */
@@ -694,6 +755,9 @@ int main(void) {
         TEST(guests_have_a_limit),
         TEST(a_newer_session_replaces_the_older),
         TEST(a_removed_member_is_cut_off_and_stays_out),
+        TEST(a_removed_member_is_told_whenever_it_comes),
+        TEST(gone_members_have_a_limit),
+        TEST(an_address_belongs_to_whoever_is_there),
         TEST(who_is_not_wanted_does_not_knock_all_the_time),
         TEST(a_guest_with_the_inviters_key_is_heard),
         TEST(a_guest_tells_nothing_to_another_key_than_the_inviters),

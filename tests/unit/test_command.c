@@ -13,7 +13,7 @@ static void make_chunks(void) {
     two_chunks[1] = chunked(2);
 }
 
-#define SAMPLES 12
+#define SAMPLES 13
 
 static struct command sample(unsigned i) {
     struct command c = {.kind = COMMAND_MEMBER_SET};
@@ -67,6 +67,12 @@ static struct command sample(unsigned i) {
         c.u.join.proof = chunked(9).digest;
         c.u.join.row = member_numbered(5, MEMBER_UP);
         c.u.join.row.changed = 12;
+        break;
+    case 11:
+        c.kind = COMMAND_MEMBER_STATE;
+        c.u.state.node = UINT32_MAX;
+        c.u.state.seen = UINT64_MAX;
+        c.u.state.to = MEMBER_GONE;
         break;
     default:
         c.u.member = member_numbered(3, MEMBER_DRAINING);
@@ -135,6 +141,10 @@ static void check_root(const struct command *a, const struct command *b) {
         assert_int_equal(a->u.ticket.uses, b->u.ticket.uses);
     } else if (a->kind == COMMAND_MEMBER_SET) {
         check_member(&a->u.member, &b->u.member);
+    } else if (a->kind == COMMAND_MEMBER_STATE) {
+        assert_int_equal(a->u.state.node, b->u.state.node);
+        assert_true(a->u.state.seen == b->u.state.seen);
+        assert_int_equal(a->u.state.to, b->u.state.to);
     } else {
         struct member asked = a->u.join.row;
         asked.node = 0;

@@ -47,6 +47,10 @@ static struct command set(struct member row) {
     return c;
 }
 
+static struct command step(uint32_t node, uint64_t seen, enum member_state to) {
+    return (struct command){.kind = COMMAND_MEMBER_STATE, .u.state = {.node = node, .seen = seen, .to = to}};
+}
+
 static int setup_empty(void **state) {
     struct world *w = malloc(sizeof(*w));
     assert_non_null(w);
@@ -131,6 +135,7 @@ static void test_nothing_works_before_init(void **state) {
     assert_int_equal(apply(w, ticket_add(1, 1, EXPIRES_MS)).status, ERR_NOT_FOUND);
     assert_int_equal(apply(w, join(1, 2, 1)).status, ERR_AUTH);
     assert_int_equal(apply(w, set(member_numbered(1, MEMBER_UP))).status, ERR_NOT_FOUND);
+    assert_int_equal(apply(w, step(1, 1, MEMBER_GONE)).status, ERR_NOT_FOUND);
     assert_int_equal(world_rows(w, TABLE_ROOT), 0);
     assert_int_equal(world_query(w, &q), 0);
     assert_int_equal(page_open(w->answer.bytes, w->answer.size, &p), ERR_NOT_FOUND);
@@ -227,7 +232,7 @@ static void test_join_of_one_who_is_gone(void **state) {
     struct world *w = *state;
     assert_int_equal(apply(w, ticket_add(1, 5, EXPIRES_MS)).status, 0);
     assert_int_equal(apply(w, join(1, 2, 1)).node, 2);
-    assert_int_equal(apply(w, set(member_numbered(2, MEMBER_GONE))).status, 0);
+    assert_int_equal(apply(w, step(2, 2, MEMBER_GONE)).status, 0);
     assert_int_equal(apply(w, join(1, 2, 2)).status, ERR_REFUSED);
     assert_int_equal(apply(w, set(member_numbered(2, MEMBER_UP))).status, ERR_REFUSED);
 }
@@ -247,7 +252,7 @@ static void test_numbers_are_never_given_twice(void **state) {
     struct world *w = *state;
     assert_int_equal(apply(w, ticket_add(1, 5, EXPIRES_MS)).status, 0);
     assert_int_equal(apply(w, join(1, 2, 1)).node, 2);
-    assert_int_equal(apply(w, set(member_numbered(2, MEMBER_GONE))).status, 0);
+    assert_int_equal(apply(w, step(2, 2, MEMBER_GONE)).status, 0);
     assert_int_equal(apply(w, join(1, 3, 1)).node, 3);
 }
 
@@ -315,26 +320,201 @@ static void test_member_set_refusals(void **state) {
     row = member_numbered(1, MEMBER_UP);
     row.dh[0] ^= 1;
     assert_int_equal(apply(w, set(row)).status, ERR_REFUSED);
-    row = member_numbered(1, MEMBER_JOINING);
-    assert_int_equal(apply(w, set(row)).status, ERR_REFUSED);
     row = member_numbered(1, MEMBER_UP);
     row.node = 0;
     assert_int_equal(apply(w, set(row)).status, ERR_INVALID);
     assert_true(same_digest(before, world_digest(w)));
 }
 
-static void test_member_steps(void **state) {
-    struct world *w = *state;
-    static const enum member_state steps[] = {MEMBER_OUT, MEMBER_UP, MEMBER_DRAINING, MEMBER_GONE};
-    for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
-        struct command_result r = apply(w, set(member_numbered(1, steps[i])));
-        assert_int_equal(r.status, 0);
-        assert_true(r.epoch == 2 + i);
+/* ---- the steps of members ---- */
+
+#define STATES (MEMBER_GONE + 1)
+
+/* Members 1 to `count`, all up. The epoch of the last step is in *ret_epoch. */
+static void swarm_of(struct world *w, uint32_t count, uint64_t *ret_epoch) {
+    struct member rows[8];
+    assert_true(count <= 8);
+    assert_int_equal(apply(w, ticket_add(1, 20, EXPIRES_MS)).status, 0);
+    for (uint32_t node = 2; node <= count; node++) {
+        assert_int_equal(apply(w, join(1, node, 1)).node, node);
+        assert_int_equal(apply(w, set(member_numbered(node, MEMBER_UP))).status, 0);
     }
-    assert_int_equal(apply(w, set(member_numbered(1, MEMBER_GONE))).status, 0);
-    struct member row = member_numbered(1, MEMBER_GONE);
-    row.capacity++;
-    assert_int_equal(apply(w, set(row)).status, ERR_REFUSED);
+    assert_int_equal(read_root(w, rows, count, ret_epoch), count);
+}
+
+static struct member row_of(struct world *w, uint32_t node) {
+    struct member rows[8];
+    uint64_t epoch = 0;
+    size_t count = read_root(w, rows, 8, &epoch);
+    assert_true(node >= 1 && node <= count && rows[node - 1].node == node);
+    return rows[node - 1];
+}
+
+/* One step, decided on the row as it stands. */
+static int go(struct world *w, uint32_t node, enum member_state to) {
+    return apply(w, step(node, row_of(w, node).changed, to)).status;
+}
+
+/* Brings member `node`, which is up, into the state, with the others staying up. */
+static void bring(struct world *w, uint32_t node, enum member_state to) {
+    if (to != MEMBER_UP) {
+        assert_int_equal(go(w, node, to), 0);
+    }
+}
+
+static void steps_are_exactly_those_allowed(void **state) {
+    static const char *const allowed[STATES] = {
+        [MEMBER_JOINING] = "joining up gone",
+        [MEMBER_UP] = "up draining out gone",
+        [MEMBER_DRAINING] = "draining up gone",
+        [MEMBER_OUT] = "out up gone",
+        [MEMBER_GONE] = "gone",
+    };
+    (void)state;
+    for (enum member_state from = MEMBER_JOINING; from <= MEMBER_GONE; from++) {
+        for (enum member_state to = MEMBER_JOINING; to <= MEMBER_GONE; to++) {
+            void *fresh = NULL;
+            uint64_t epoch = 0;
+            assert_int_equal(setup(&fresh), 0);
+            struct world *w = fresh;
+            swarm_of(w, 4, &epoch);
+            uint32_t node = 4;
+            if (from == MEMBER_JOINING) {
+                assert_int_equal(apply(w, join(1, 5, 1)).node, 5);
+                node = 5;
+            } else {
+                bring(w, node, from);
+            }
+            struct digest before = world_digest(w);
+            int status = go(w, node, to);
+            bool expected = strstr(allowed[from], member_state_name(to)) != NULL;
+            assert_int_equal(status, expected ? 0 : ERR_REFUSED);
+            assert_int_equal(row_of(w, node).state, expected ? to : from);
+            assert_int_equal(effects_of(w, EFFECT_ROOT), expected && to != from);
+            assert_int_equal(same_digest(before, world_digest(w)), !expected || to == from);
+            teardown(&fresh);
+        }
+    }
+}
+
+static void a_step_keeps_the_rest_of_the_row(void **state) {
+    struct world *w = *state;
+    uint64_t epoch = 0;
+    swarm_of(w, 3, &epoch);
+    struct member before = row_of(w, 2);
+    struct command_result r = apply(w, step(2, before.changed, MEMBER_DRAINING));
+    assert_int_equal(r.status, 0);
+    assert_int_equal(r.node, 2);
+    assert_true(r.epoch == epoch + 1);
+    struct member after = row_of(w, 2);
+    assert_true(after.changed == epoch + 1);
+    assert_int_equal(after.state, MEMBER_DRAINING);
+    after.state = before.state;
+    after.changed = before.changed;
+    assert_memory_equal(&after, &before, sizeof(after));
+}
+
+static void a_step_decided_on_an_older_row_is_refused(void **state) {
+    struct world *w = *state;
+    uint64_t epoch = 0;
+    swarm_of(w, 3, &epoch);
+    uint64_t seen = row_of(w, 2).changed;
+    assert_int_equal(apply(w, step(2, seen, MEMBER_DRAINING)).status, 0);
+    assert_int_equal(apply(w, step(2, seen, MEMBER_DRAINING)).status, 0); /* its repeat */
+    assert_int_equal(go(w, 2, MEMBER_UP), 0);                             /* called off */
+    struct digest before = world_digest(w);
+    assert_int_equal(apply(w, step(2, seen, MEMBER_DRAINING)).status, ERR_STALE); /* the repeat comes late */
+    assert_int_equal(apply(w, step(2, seen + 100, MEMBER_DRAINING)).status, ERR_STALE);
+    assert_true(same_digest(before, world_digest(w)));
+}
+
+static void a_repeat_by_sequence_gets_the_first_answer(void **state) {
+    struct world *w = *state;
+    uint64_t epoch = 0;
+    swarm_of(w, 3, &epoch);
+    struct command c = step(2, row_of(w, 2).changed, MEMBER_DRAINING);
+    c.client = 9;
+    c.seq = 1;
+    struct command_result first = apply(w, c);
+    assert_int_equal(first.status, 0);
+    assert_int_equal(go(w, 2, MEMBER_UP), 0);
+    struct command_result again = apply(w, c);
+    assert_int_equal(again.status, 0);
+    assert_true(again.epoch == first.epoch);
+    assert_int_equal(row_of(w, 2).state, MEMBER_UP);
+}
+
+static void the_last_one_up_stays(void **state) {
+    struct world *w = *state;
+    uint64_t epoch = 0;
+    static const enum member_state leaving[] = {MEMBER_DRAINING, MEMBER_OUT, MEMBER_GONE};
+    swarm_of(w, 3, &epoch);
+    assert_int_equal(go(w, 2, MEMBER_DRAINING), 0);
+    assert_int_equal(go(w, 3, MEMBER_DRAINING), 0);
+    struct digest before = world_digest(w);
+    for (size_t i = 0; i < 3; i++) {
+        assert_int_equal(go(w, 1, leaving[i]), ERR_PRECONDITION);
+    }
+    assert_true(same_digest(before, world_digest(w)));
+    assert_int_equal(go(w, 2, MEMBER_GONE), 0);
+    assert_int_equal(go(w, 3, MEMBER_UP), 0);
+    assert_int_equal(go(w, 1, MEMBER_DRAINING), 0); /* the founder is a member like any other */
+    assert_int_equal(go(w, 1, MEMBER_GONE), 0);
+    assert_int_equal(go(w, 3, MEMBER_GONE), ERR_PRECONDITION);
+}
+
+static void a_majority_is_never_out(void **state) {
+    struct world *w = *state;
+    uint64_t epoch = 0;
+    swarm_of(w, 5, &epoch);
+    assert_int_equal(go(w, 5, MEMBER_DRAINING), 0); /* still in */
+    assert_int_equal(go(w, 2, MEMBER_OUT), 0);
+    assert_int_equal(go(w, 3, MEMBER_OUT), 0);
+    assert_int_equal(go(w, 4, MEMBER_OUT), ERR_PRECONDITION);
+    assert_int_equal(go(w, 3, MEMBER_GONE), 0); /* one less to count */
+    assert_int_equal(go(w, 4, MEMBER_OUT), ERR_PRECONDITION);
+    assert_int_equal(go(w, 2, MEMBER_UP), 0);
+    assert_int_equal(go(w, 4, MEMBER_OUT), 0);
+}
+
+static void of_two_none_is_out(void **state) {
+    struct world *w = *state;
+    uint64_t epoch = 0;
+    swarm_of(w, 2, &epoch);
+    assert_int_equal(go(w, 2, MEMBER_OUT), ERR_PRECONDITION);
+    assert_int_equal(go(w, 2, MEMBER_DRAINING), 0);
+}
+
+static void a_step_of_nobody(void **state) {
+    struct world *w = *state;
+    assert_int_equal(apply(w, step(2, 0, MEMBER_GONE)).status, ERR_NOT_FOUND);
+    assert_int_equal(apply(w, step(0, 0, MEMBER_GONE)).status, ERR_NOT_FOUND);
+}
+
+static void a_member_says_that_it_came_up_and_no_more(void **state) {
+    static const enum member_state expected[STATES][STATES] = {
+        /* said:              joining          up               draining         out              gone */
+        [MEMBER_UP] = {MEMBER_UP, MEMBER_UP, MEMBER_UP, MEMBER_UP, MEMBER_UP},
+        [MEMBER_DRAINING] = {MEMBER_DRAINING, MEMBER_DRAINING, MEMBER_DRAINING, MEMBER_DRAINING, MEMBER_DRAINING},
+        [MEMBER_OUT] = {MEMBER_OUT, MEMBER_UP, MEMBER_OUT, MEMBER_OUT, MEMBER_OUT},
+    };
+    (void)state;
+    for (enum member_state is = MEMBER_UP; is <= MEMBER_OUT; is++) {
+        for (enum member_state said = MEMBER_JOINING; said <= MEMBER_GONE; said++) {
+            void *fresh = NULL;
+            uint64_t epoch = 0;
+            assert_int_equal(setup(&fresh), 0);
+            struct world *w = fresh;
+            swarm_of(w, 4, &epoch);
+            bring(w, 4, is);
+            struct member row = member_numbered(4, said);
+            row.capacity = 77; /* which it changes whatever it says of its state */
+            assert_int_equal(apply(w, set(row)).status, 0);
+            assert_int_equal(row_of(w, 4).state, expected[is][said]);
+            assert_true(row_of(w, 4).capacity == 77);
+            teardown(&fresh);
+        }
+    }
 }
 
 static void test_exactly_once(void **state) {
@@ -373,7 +553,15 @@ int main(void) {
         TEST(test_member_set),
         TEST(test_member_set_without_a_change),
         TEST(test_member_set_refusals),
-        TEST(test_member_steps),
+        TEST(steps_are_exactly_those_allowed),
+        TEST(a_step_keeps_the_rest_of_the_row),
+        TEST(a_step_decided_on_an_older_row_is_refused),
+        TEST(a_repeat_by_sequence_gets_the_first_answer),
+        TEST(the_last_one_up_stays),
+        TEST(a_majority_is_never_out),
+        TEST(of_two_none_is_out),
+        TEST(a_step_of_nobody),
+        TEST(a_member_says_that_it_came_up_and_no_more),
         TEST(test_exactly_once),
     };
     if (crypto_init() != 0) {

@@ -85,8 +85,8 @@ static void steps_are_those_of_the_diagram(void **state) {
     (void)state;
     static const char *const allowed[STATES] = {
         [MEMBER_JOINING] = "joining up gone",
-        [MEMBER_UP] = "up draining out",
-        [MEMBER_DRAINING] = "draining gone",
+        [MEMBER_UP] = "up draining out gone",
+        [MEMBER_DRAINING] = "draining up gone",
         [MEMBER_OUT] = "out up gone",
         [MEMBER_GONE] = "",
     };
@@ -102,7 +102,7 @@ static void a_delta_may_skip_states_but_not_go_back(void **state) {
     static const char *const reachable[STATES] = {
         [MEMBER_JOINING] = "joining up draining out gone",
         [MEMBER_UP] = "up draining out gone",
-        [MEMBER_DRAINING] = "draining gone",
+        [MEMBER_DRAINING] = "up draining out gone",
         [MEMBER_OUT] = "up draining out gone",
         [MEMBER_GONE] = "",
     };

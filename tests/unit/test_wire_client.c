@@ -236,8 +236,8 @@ static void test_status_reply(void **state) {
     struct client_rows rows;
     struct client_member row;
     struct client_member members[2] = {
-        {1, {1}, "127.0.0.1:7400", "", MEMBER_UP, true, 2, 3, 4},
-        {UINT32_MAX, {2}, "[::1]:7400", "z", MEMBER_GONE, false, UINT64_MAX, UINT64_MAX, UINT32_MAX}};
+        {1, {1}, "127.0.0.1:7400", "", MEMBER_UP, true, 2, 3, 4, 5},
+        {UINT32_MAX, {2}, "[::1]:7400", "z", MEMBER_GONE, false, UINT64_MAX, UINT64_MAX, UINT32_MAX, 0}};
     sample_fill(m.u.status_reply.swarm, 32, 1);
     m.u.status_reply.self = 2;
     m.u.status_reply.epoch = UINT64_MAX;
@@ -269,6 +269,7 @@ static void test_status_reply(void **state) {
         assert_int_equal(row.capacity, members[i].capacity);
         assert_int_equal(row.used, members[i].used);
         assert_int_equal(row.leaders, members[i].leaders);
+        assert_int_equal(row.replicas, members[i].replicas);
     }
     assert_int_equal(client_member_next(&rows, &row), ERR_NOT_FOUND);
     buf_release(&b);

@@ -83,6 +83,36 @@ FAMILY_BODY(chunk_get, struct chunk_get_request)
 FAMILY_BODY(join_request, struct join_request)
 FAMILY_BODY(join_reply, struct join_reply)
 FAMILY_BODY(member_row, struct member)
+FAMILY_BODY(census, struct census)
+
+static inline int census_request_pass(const uint8_t *bytes, size_t size) {
+    uint32_t node = 0;
+    int rc = census_request_decode(bytes, size, &node);
+    if (rc) {
+        CHECK(rc == ERR_PROTOCOL);
+        return rc;
+    }
+    struct buf again;
+    buf_init(&again, FAMILY_BUF_MAX);
+    census_request_encode(node, &again);
+    family_same(&again, 0, bytes, size);
+    return 0;
+}
+
+static inline int farewell_pass(const uint8_t *bytes, size_t size) {
+    struct member row;
+    uint64_t epoch = 0;
+    int rc = peer_farewell_decode(bytes, size, &epoch, &row);
+    if (rc) {
+        CHECK(rc == ERR_PROTOCOL);
+        return rc;
+    }
+    struct buf again;
+    buf_init(&again, FAMILY_BUF_MAX);
+    peer_farewell_frame(epoch, &row, &again);
+    family_same(&again, FRAME_PREFIX, bytes, size);
+    return 0;
+}
 
 static inline int members_request_pass(const uint8_t *bytes, size_t size) {
     uint64_t since = 0;
@@ -290,6 +320,9 @@ static const struct wire_family peer_families[] = {
     {"members-request", members_request_pass},
     {"members-delta", members_delta_pass},
     {"routes", routes_pass},
+    {"farewell", farewell_pass},
+    {"census-request", census_request_pass},
+    {"census", census_pass},
 };
 static const struct wire_family raft_families[] = {{"batch", raft_batch_pass}, {"config", raft_config_pass}};
 static const struct wire_family client_families[] = {{"client", client_pass}};

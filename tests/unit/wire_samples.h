@@ -192,6 +192,13 @@ static inline void sample_members(struct samples *s) {
     sample_done(s, "peer", "member-row", "max", 0);
     members_request_encode(UINT64_MAX, &s->buf);
     sample_done(s, "peer", "members-request", "max", 0);
+    row = sample_member(2);
+    row.state = MEMBER_GONE;
+    peer_farewell_frame(6, &row, &s->buf);
+    sample_done(s, "peer", "farewell", "usual", FRAME_PREFIX);
+    row = sample_member_max();
+    peer_farewell_frame(UINT64_MAX, &row, &s->buf);
+    sample_done(s, "peer", "farewell", "max", FRAME_PREFIX);
 
     struct members *table = NULL;
     CHECK(members_new(&table) == 0);
@@ -226,6 +233,20 @@ static inline void sample_members(struct samples *s) {
     }
     peer_routes_end(&batch);
     sample_done(s, "peer", "routes", "thirty", FRAME_PREFIX);
+}
+
+static inline void sample_census(struct samples *s) {
+    struct census census = {.epoch = 7, .heard = true, .named = 300, .stuck = 2, .stranded = 3, .listed = 2};
+    census.groups[0] = 1;
+    census.groups[1] = 1024;
+    census.led = (const uint8_t *)"\x01\x80";
+    census.led_size = 2;
+    census_encode(&census, &s->buf);
+    sample_done(s, "peer", "census", "usual", 0);
+    census_encode(&(struct census){0}, &s->buf);
+    sample_done(s, "peer", "census", "nothing", 0);
+    census_request_encode(UINT32_MAX, &s->buf);
+    sample_done(s, "peer", "census-request", "max", 0);
 }
 
 /* One message of every kind, and an append of a no-op, a command and a configuration. */
@@ -310,6 +331,8 @@ static inline void sample_client_requests(struct samples *s) {
     sample_client_message(s, "status", &m);
     m = (struct client_message){.kind = CLIENT_INVITE, .u.invite = {3600000, 1}};
     sample_client_message(s, "invite", &m);
+    m = (struct client_message){.kind = CLIENT_MEMBER, .u.member = {CLIENT_DISMISS, 70000, true}};
+    sample_client_message(s, "member", &m);
 }
 
 static inline void sample_client_answers(struct samples *s) {
@@ -339,8 +362,8 @@ static inline void sample_client_answers(struct samples *s) {
     sample_done(s, "client", "client", "list-empty", FRAME_PREFIX);
 
     struct client_member members[2] = {
-        {1, {1}, "127.0.0.1:7400", "", MEMBER_UP, true, 1 << 30, 4096, 512},
-        {UINT32_MAX, {2}, "[::1]:7400", "z", MEMBER_OUT, false, UINT64_MAX, UINT64_MAX, UINT32_MAX}};
+        {1, {1}, "127.0.0.1:7400", "", MEMBER_UP, true, 1 << 30, 4096, 512, 1025},
+        {UINT32_MAX, {2}, "[::1]:7400", "z", MEMBER_OUT, false, UINT64_MAX, UINT64_MAX, UINT32_MAX, UINT32_MAX}};
     m = (struct client_message){.kind = CLIENT_STATUS_REPLY};
     m.u.status_reply.self = 1;
     m.u.status_reply.epoch = 2;
@@ -358,6 +381,7 @@ static inline void samples_each(sample_sink *sink, void *ctx) {
     sample_frames(&s);
     sample_group_bodies(&s);
     sample_members(&s);
+    sample_census(&s);
     sample_raft(&s);
     sample_client_requests(&s);
     sample_client_answers(&s);
