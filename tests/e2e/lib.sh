@@ -74,7 +74,7 @@ ends_well() {
             return 1
         }
     done
-    ! grep -E 'Sanitizer|runtime error:|check failed' "$work"/*.log /dev/null || {
+    ! grep -sE 'Sanitizer|runtime error:|check failed' "$work"/*.log /dev/null || {
         echo "FAIL  a node tells of a defect"
         return 1
     }

@@ -40,7 +40,7 @@ BEGIN {
     allow("tests/unit", "node node/uv simnet cli")
     allow("tests/sim", "simnet")
     allow("tests/fuzz", "node")
-    allow("tests/e2e", "cli node/uv")
+    allow("tests/e2e", "cli node/uv simnet")
     allow("tests/bench", "node/uv simnet")
 
     foreign("^uv\\.h$", "node/uv tests/unit tests/e2e tests/bench")
