@@ -25,6 +25,7 @@ _Static_assert(RUN_USERS_MAX == WORKLOAD_USERS_MAX, "as many selections as users
 struct run {
     const struct run_options *options;
     struct run_result *result;
+    enum run_checker checking;
     struct swarm swarm;
     struct history history;
     struct workload load;
@@ -40,6 +41,7 @@ static bool fail(struct run *r, const char *format, ...) {
         va_start(args, format);
         vsnprintf(r->result->reason, sizeof(r->result->reason), format, args);
         va_end(args);
+        r->result->checker = r->checking;
         sim_note(r->swarm.sim, "FAIL: %s", r->result->reason);
     }
     return false;
@@ -47,12 +49,30 @@ static bool fail(struct run *r, const char *format, ...) {
 
 /* ---- letting time pass ------------------------------------------------------------------------------------------- */
 
+static bool fail_as(struct run *r, enum run_checker checker, const char *message) {
+    enum run_checker before = r->checking;
+    r->checking = checker;
+    (void)fail(r, "%s", message);
+    r->checking = before;
+    return false;
+}
+
+/* Kept up to date while it runs: when the process dies, it is what is known. */
+static void note_extent(struct run *r) {
+    r->result->simulated_us = sim_now_us(r->swarm.sim);
+    r->result->faults = r->plan.drawn;
+    for (uint32_t i = 0; i < RUN_USERS_MAX; i++) {
+        r->result->asks[i] = r->load.workers[i].drawn;
+    }
+}
+
 static bool sample(struct run *r) {
+    note_extent(r);
     swarm_check(&r->swarm);
     if (r->swarm.failure[0] != '\0') {
-        return fail(r, "%s", r->swarm.failure);
+        return fail_as(r, RUN_INVARIANT, r->swarm.failure);
     }
-    return r->load.failure[0] == '\0' || fail(r, "%s", r->load.failure);
+    return r->load.failure[0] == '\0' || fail_as(r, RUN_ANSWER, r->load.failure);
 }
 
 /* Until done(ctx) or the limit; false when something is wrong, true otherwise. done NULL: the whole time. */
@@ -130,6 +150,7 @@ static bool invite(struct run *r, struct user_result *answer, struct ticket *out
 }
 
 static bool gather(struct run *r, struct user_result *answer) {
+    r->checking = RUN_GATHER;
     for (uint32_t number = 1; number <= r->swarm.count; number++) {
         if (number > 1 && !invite(r, answer, &swarm_node(&r->swarm, number)->ticket)) {
             return false;
@@ -158,6 +179,7 @@ static bool node_says_healthy(struct run *r, uint32_t number, struct user_result
 }
 
 static bool wait_healthy(struct run *r, struct user_result *answer) {
+    r->checking = RUN_HEALTH;
     uint64_t until = sim_now_us(r->swarm.sim) + RUN_HEALTHY_US;
     for (uint32_t number = 1; number <= r->swarm.count;) {
         bool healthy = false;
@@ -209,6 +231,7 @@ static bool read_back(struct run *r, uint32_t number, uint32_t name, struct user
 }
 
 static bool read_all_back(struct run *r, struct user_result *first, struct user_result *answer) {
+    r->checking = RUN_READING;
     for (uint32_t name = 0; name < r->history.name_count; name++) {
         for (uint32_t number = 1; number <= r->swarm.count; number++) {
             if (!read_back(r, number, name, first, answer)) {
@@ -264,6 +287,7 @@ static bool present(const struct history_name *n) {
 }
 
 static bool list_all(struct run *r, struct user_result *answer) {
+    r->checking = RUN_LISTING;
     for (uint32_t number = 1; number <= r->swarm.count; number++) {
         bool seen[HISTORY_NAMES_MAX] = {false};
         for (size_t i = 0; i < WORKLOAD_BUCKETS; i++) {
@@ -284,6 +308,7 @@ static bool list_all(struct run *r, struct user_result *answer) {
 /* Until what is left to do in the background is done. */
 static bool wait_quiet(struct run *r) {
     char message[RUN_REASON_SIZE];
+    r->checking = RUN_AUDIT;
     uint64_t until = sim_now_us(r->swarm.sim) + RUN_QUIET_US;
     while (!audit_swarm(&r->swarm, message, sizeof(message))) {
         if (sim_now_us(r->swarm.sim) > until) {
@@ -322,6 +347,8 @@ static bool load_idle(const void *ctx) {
 }
 
 static bool break_everything(struct run *r) {
+    r->checking = RUN_ANSWER;
+    r->result->faults_from_us = sim_now_us(r->swarm.sim);
     plan_start(&r->plan);
     workload_start(&r->load);
     if (!pass_time(r, r->options->faults_us, NULL, NULL)) {
@@ -334,6 +361,7 @@ static bool break_everything(struct run *r) {
 
 static bool check_history(struct run *r) {
     char message[RUN_REASON_SIZE];
+    r->checking = RUN_HISTORY;
     return history_check(&r->history, message, sizeof(message)) || fail(r, "%s", message);
 }
 
@@ -386,7 +414,7 @@ void run_seed(const struct run_options *options, struct run_result *result) {
     result->passed = phases(r, &answers[0], &answers[1]);
     CHECK(result->passed == (result->reason[0] == '\0'));
     result->hash = sim_hash(r->swarm.sim);
-    result->simulated_us = sim_now_us(r->swarm.sim);
+    note_extent(r);
     result->events = sim_events_count(r->swarm.sim);
     result->calls = r->load.calls;
     result->bytes_put = r->load.bytes_put;

@@ -157,6 +157,20 @@ static void tell_request(struct worker *w, uint32_t host) {
     tell(w, "%s '%s'%s%s at node %" PRIu32, kind_name(q->kind), q->name, size, conditions[q->condition], host);
 }
 
+static void tell_result(struct worker *w, const struct user_result *r) {
+    char version[HEX_SIZE(4)];
+    hex_encode(r->version, 4, version);
+    if (r->status != 0) {
+        tell(w, "hears %s", err_name(r->status));
+    } else if (w->request.kind == USER_GET || w->request.kind == USER_STAT) {
+        tell(w, "hears ok, %" PRIu64 " bytes of version %s", r->size, version);
+    } else if (w->request.kind == USER_PUT) {
+        tell(w, "hears ok, version %s", version);
+    } else {
+        tell(w, "hears ok");
+    }
+}
+
 /* ---- what is heard ----------------------------------------------------------------------------------------------- */
 
 /* What no fault of the plan explains. */
@@ -214,7 +228,7 @@ static void on_done(void *ctx, const struct user_result *result) {
     struct worker *w = ctx;
     struct workload *l = w->load;
     w->busy = false;
-    tell(w, "hears %s", result->status == 0 ? "ok" : err_name(result->status));
+    tell_result(w, result);
     if (inexcusable(result)) {
         note_failure(l, &w->request, result);
     }
