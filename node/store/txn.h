@@ -16,12 +16,12 @@
 #define TXN_KEY_MAX 511
 #define TXN_VALUE_MAX (16u << 20)
 
-/* Every table of both environments. */
+/* Every table of every environment. */
 #define TXN_TABLES(X)                                                                 \
-    X(LOCAL, "local")     /* this node alone: swarm, own number, member table copy */ \
-    X(HARD, "hard")       /* per replica: term, vote, identity, log base */           \
-    X(LOG, "log")         /* per replica: entries */                                  \
-    X(APPLIED, "applied") /* per group: applied index, configuration, stamp */        \
+    X(LOCAL, "local")     /* log: this node alone: swarm, own number, member table */ \
+    X(HARD, "hard")       /* log: per replica: term, vote, identity, log base */      \
+    X(LOG, "log")         /* log: entries of all replicas, as they came */            \
+    X(APPLIED, "applied") /* meta: per group: applied index, configuration, stamp */  \
     X(NAMES, "names")                                                                 \
     X(REFS, "refs")                                                                   \
     X(OUTBOX, "outbox")                                                               \
@@ -29,7 +29,7 @@
     X(CLIENTS, "clients") /* exactly-once results */                                  \
     X(ROOT, "root")       /* members, tickets, settings */                            \
     X(STAGE, "stage")     /* snapshots on their way in */                             \
-    X(CHUNKS, "chunks")   /* the only table of the chunks environment */
+    X(CHUNKS, "chunks")   /* chunks */
 
 enum txn_table {
 #define TXN_TABLE_ENUM(id, name) TABLE_##id,
