@@ -1,9 +1,16 @@
 /* The disk port: per environment a writer that takes everything queued whenever it is idle, and a pool for reads and
  * work, over in-memory stores that outlive crashes.
  *
- * A batch is run and committed at the moment its commit completes. Nobody can tell that from running it earlier: the
- * effects of an uncommitted transaction are seen by no reader, and the results of `run` by no one before `done`. */
+ *            lazy ones at the head of the queue                 the hold is over, or a plain write is queued
+ *   IDLE ────────────────────────────────────────▶ RUNNING ──▶ IDLE ─────────────────────────────────────▶ COMMITTING
+ *    ▲                                                          with an open transaction                       │
+ *    └─────────────────────────────────────────────────────────────────────────────────────────────────────────┘
+ *
+ * A batch with plain writes is run and committed at the moment its commit completes. Nobody can tell that from running
+ * it earlier: the effects of an uncommitted transaction are seen by no reader, and the results of `run` by no one
+ * before `done`. Lazy operations are run early, because their results are seen early. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "check.h"
 #include "errors.h"
@@ -14,24 +21,38 @@
 #define SIM_COMMIT_US 150
 #define SIM_COMMIT_JITTER_US 350
 #define SIM_KEPT_MILLIONTHS 250000
+#define SIM_RUN_US 10
+#define SIM_RUN_JITTER_US 25
+#define SIM_RUN_OPS 64                    /* lazy ones run in one go */
+#define SIM_TXN_BYTES ((uint64_t)8 << 20) /* held before it is committed, however short the wait was */
 #define SIM_READ_US 10
 #define SIM_READ_JITTER_US 60
 #define SIM_WORK_US 5
 #define SIM_WORK_JITTER_US 100
 #define SIM_OPS_MAX 1000000           /* queued at once: more means that nobody bounds them */
-#define SIM_RESERVE_BYTES (16u << 20) /* of the capacity, for meta alone */
+#define SIM_RESERVE_BYTES (16u << 20) /* of the capacity, for all but chunks */
+
+enum op_kind { OP_WRITE, OP_LAZY, OP_LAZY_RAN, OP_LATEST, OP_JOB };
 
 struct op_queue {
-    struct disk_op *first, **last;
+    struct disk_op *first, *last;
     size_t count;
+    bool by_ran; /* linked by next_ran instead of next */
 };
+
+enum writer_state { WRITER_IDLE, WRITER_RUNNING, WRITER_COMMITTING };
 
 struct writer {
     struct disk *disk;
     enum disk_env env;
-    struct op_queue queue; /* for the next transaction */
-    struct op_queue batch; /* being committed; empty: the writer is idle */
-    struct event commit;
+    enum writer_state state;
+    struct op_queue queue;   /* not yet begun */
+    struct op_queue batch;   /* being run, or run and committed */
+    struct txn *txn;         /* open: holds what ran lazily; or NULL */
+    struct op_queue waiting; /* for its commit */
+    bool due;                /* the hold is over */
+    struct event step;       /* the end of what the state says */
+    struct event hold;
 };
 
 enum job_kind { JOB_READ, JOB_WORK, JOB_VIEW };
@@ -105,38 +126,29 @@ static void refresh_used(struct disk *d) {
 
 /* ---- queues of operations ---------------------------------------------------------------------------------------- */
 
-static void ops_init(struct op_queue *q) {
-    q->first = NULL;
-    q->last = &q->first;
-    q->count = 0;
+static struct disk_op **ops_link(const struct op_queue *q, struct disk_op *op) {
+    return q->by_ran ? &op->next_ran : &op->next;
 }
 
 static void ops_push(struct op_queue *q, struct disk_op *op) {
     CHECK(q->count < SIM_OPS_MAX);
-    op->next = NULL;
-    *q->last = op;
-    q->last = &op->next;
+    *ops_link(q, op) = NULL;
+    if (q->first != NULL) {
+        *ops_link(q, q->last) = op;
+    } else {
+        q->first = op;
+    }
+    q->last = op;
     q->count++;
 }
 
 static struct disk_op *ops_pop(struct op_queue *q) {
     struct disk_op *op = q->first;
     if (op != NULL) {
-        q->first = op->next;
+        q->first = *ops_link(q, op);
         q->count--;
     }
-    if (q->first == NULL) {
-        q->last = &q->first;
-    }
     return op;
-}
-
-static void ops_move(struct op_queue *from, struct op_queue *to) {
-    CHECK(to->first == NULL);
-    if (from->first != NULL) {
-        *to = *from;
-        ops_init(from);
-    }
 }
 
 /* When something begun at this moment completes: a slow disk takes its time. */
@@ -158,35 +170,97 @@ static bool hangs(struct disk *d, struct event *e) {
 
 /* ---- writing ----------------------------------------------------------------------------------------------------- */
 
-static void writer_begin(struct writer *w) {
-    if (w->batch.first != NULL || w->queue.first == NULL || w->disk->dead || w->disk->broken) {
+/* What can be told before the next commit goes ahead alone: what is at the head of the queue and not a plain write. */
+static void writer_take(struct writer *w) {
+    size_t count = 0;
+    CHECK(w->batch.first == NULL && w->queue.first != NULL);
+    while (w->queue.first != NULL && w->queue.first->kind != OP_WRITE && count++ < SIM_RUN_OPS) {
+        ops_push(&w->batch, ops_pop(&w->queue));
+    }
+    if (count > 0) {
+        w->state = WRITER_RUNNING;
         return;
     }
-    ops_move(&w->queue, &w->batch);
-    events_add(&w->disk->host->sim->events, &w->commit,
-               completion(w->disk, w->env, SIM_COMMIT_US, SIM_COMMIT_JITTER_US));
+    w->state = WRITER_COMMITTING;
+    while (w->queue.first != NULL) {
+        ops_push(&w->batch, ops_pop(&w->queue));
+    }
 }
 
-/* Runs the whole batch in one transaction. */
+static void writer_begin(struct writer *w) {
+    if (w->state != WRITER_IDLE || w->disk->dead || w->disk->broken) {
+        return;
+    }
+    if (w->due) {
+        w->state = WRITER_COMMITTING; /* without company */
+    } else if (w->queue.first != NULL) {
+        writer_take(w);
+    } else {
+        return;
+    }
+    uint64_t at = w->state == WRITER_RUNNING ? completion(w->disk, w->env, SIM_RUN_US, SIM_RUN_JITTER_US)
+                                             : completion(w->disk, w->env, SIM_COMMIT_US, SIM_COMMIT_JITTER_US);
+    events_add(&w->disk->host->sim->events, &w->step, at);
+}
+
+static int writer_run_latest(struct writer *w, struct disk_op *op) {
+    struct txn *txn;
+    if (w->txn != NULL) {
+        return op->run(w->txn, op);
+    }
+    int status = store_begin(w->disk->host->stores[w->env], false, &txn);
+    if (status == 0) {
+        status = op->run(txn, op);
+        store_abort(txn);
+    }
+    return status;
+}
+
+static int writer_run(struct writer *w, struct disk_op *op) {
+    if (op->kind == OP_LATEST) {
+        op->status = writer_run_latest(w, op);
+        return 0;
+    }
+    op->status = w->txn != NULL ? 0 : store_begin(w->disk->host->stores[w->env], true, &w->txn);
+    if (op->status == 0) {
+        op->status = op->run(w->txn, op);
+    }
+    return op->status;
+}
+
+static void writer_abort(struct writer *w) {
+    if (w->txn != NULL) {
+        store_abort(w->txn);
+        w->txn = NULL;
+    }
+}
+
+/* Runs the batch in the transaction; an error leaves the batch and no transaction. */
+static int writer_run_batch(struct writer *w) {
+    int status = 0;
+    for (struct disk_op *op = w->batch.first; op != NULL && status == 0; op = op->next) {
+        status = writer_run(w, op);
+    }
+    if (status != 0) {
+        writer_abort(w);
+    }
+    return status;
+}
+
 static int writer_commit(struct writer *w) {
     struct sim_host *h = w->disk->host;
-    struct txn *txn;
-    int status = store_begin(h->stores[w->env], true, &txn);
+    int status = writer_run_batch(w);
     if (status != 0) {
         return status;
     }
-    for (struct disk_op *op = w->batch.first; op != NULL && status == 0; op = op->next) {
-        op->status = op->run(txn, op);
-        status = op->status;
-    }
-    if (status == 0 && h->fail_commit[w->env]) {
+    CHECK(w->txn != NULL);
+    if (h->fail_commit[w->env]) {
         h->fail_commit[w->env] = false;
-        status = ERR_IO;
+        writer_abort(w);
+        return ERR_IO;
     }
-    if (status != 0) {
-        store_abort(txn);
-        return status;
-    }
+    struct txn *txn = w->txn;
+    w->txn = NULL;
     return store_commit(txn);
 }
 
@@ -199,43 +273,109 @@ static void disk_break(struct disk *d, int status) {
     }
 }
 
+/* The first of the lazy ones decides when all are committed. */
+static void writer_hold(struct writer *w) {
+    struct sim_host *h = w->disk->host;
+    if (w->waiting.count == 0 || w->due) {
+        return;
+    }
+    if (w->waiting.count >= DISK_LAZY_OPS || store_txn_bytes(w->txn) >= SIM_TXN_BYTES) {
+        events_cancel(&h->sim->events, &w->hold);
+        w->due = true;
+    } else if (w->hold.slot == 0) {
+        events_add(&h->sim->events, &w->hold, h->sim->now_us + prng_range(&h->disk_prng, 0, DISK_LAZY_MS * SIM_MS));
+    }
+}
+
+static void writer_committed(struct writer *w, struct op_queue *ret_finished) {
+    CHECK(w->txn == NULL);
+    refresh_used(w->disk);
+    events_cancel(&w->disk->host->sim->events, &w->hold);
+    w->due = false;
+    *ret_finished = w->waiting;
+    w->waiting = (struct op_queue){0};
+}
+
+static void hold_fire(struct event *e) {
+    struct writer *w = CONTAINER(e, struct writer, hold);
+    w->due = true;
+    writer_begin(w);
+}
+
+/* Calls what the end of a batch is told by: `ran` of lazy ones, `done` of the others. */
+static void tell(struct op_queue *told) {
+    struct disk_op *op;
+    while ((op = ops_pop(told)) != NULL) {
+        if (op->kind == OP_LAZY) {
+            op->kind = OP_LAZY_RAN;
+            op->ran(op);
+        } else {
+            op->done(op, op->status);
+        }
+    }
+}
+
 static void writer_fire(struct event *e) {
-    struct writer *w = CONTAINER(e, struct writer, commit);
+    struct writer *w = CONTAINER(e, struct writer, step);
     struct disk *d = w->disk;
-    CHECK(w->batch.first != NULL);
+    struct op_queue told = {.by_ran = true};
+    struct op_queue finished = {0};
+    struct disk_op *op;
+    CHECK(w->state != WRITER_IDLE);
     if (hangs(d, e) || d->broken) {
         return;
     }
-    int status = writer_commit(w);
+    bool commits = w->state == WRITER_COMMITTING;
+    int status = commits ? writer_commit(w) : writer_run_batch(w);
     if (status != 0) {
         disk_break(d, status);
         return;
     }
-    refresh_used(d);
-    sim_happened(d->host->sim, SIM_WRITTEN, d->host->number, (uint64_t)w->env << 32 | w->batch.count, NULL, 0);
-    struct op_queue finished;
-    ops_init(&finished);
-    ops_move(&w->batch, &finished);
-    ops_init(&w->batch);
+    sim_happened(d->host->sim, commits ? SIM_WRITTEN : SIM_RAN, d->host->number,
+                 (uint64_t)w->env << 32 | w->batch.count, NULL, 0);
+    while ((op = ops_pop(&w->batch)) != NULL) {
+        ops_push(&told, op);
+        if (op->kind == OP_LAZY) {
+            ops_push(&w->waiting, op);
+        }
+    }
+    if (commits) {
+        writer_committed(w, &finished);
+    }
+    w->state = WRITER_IDLE;
+    writer_hold(w);
     writer_begin(w);
-    struct disk_op *next;
-    for (struct disk_op *op = finished.first; op != NULL; op = next) {
-        next = op->next;
+    tell(&told);
+    while ((op = ops_pop(&finished)) != NULL) {
         op->done(op, 0);
     }
 }
 
-void disk_write(struct disk *d, enum disk_env env, struct disk_op *op) {
+static void submit(struct disk *d, enum disk_env env, enum op_kind kind, struct disk_op *op) {
     CHECK(env < DISK_ENVS);
     CHECK(op->run != NULL && op->done != NULL);
     op->disk = d;
-    op->status = 0;
+    op->kind = kind;
+    op->status = kind == OP_LATEST ? ERR_ABORTED : 0; /* if it is abandoned: a write has no other */
     if (d->dead) {
         ops_push(&d->abandoned, op);
         return;
     }
     ops_push(&d->writers[env].queue, op);
     writer_begin(&d->writers[env]);
+}
+
+void disk_write(struct disk *d, enum disk_env env, struct disk_op *op) {
+    submit(d, env, OP_WRITE, op);
+}
+
+void disk_write_lazy(struct disk *d, enum disk_env env, struct disk_op *op) {
+    CHECK(op->ran != NULL);
+    submit(d, env, OP_LAZY, op);
+}
+
+void disk_read_latest(struct disk *d, enum disk_env env, struct disk_op *op) {
+    submit(d, env, OP_LATEST, op);
 }
 
 /* ---- reading and working ----------------------------------------------------------------------------------------- */
@@ -318,6 +458,7 @@ static void job_add(struct disk *d, enum job_kind kind, enum disk_env env, struc
     CHECK(op->run != NULL && op->done != NULL);
     CHECK(d->job_count < SIM_OPS_MAX);
     op->disk = d;
+    op->kind = OP_JOB;
     op->status = ERR_ABORTED;
     if (d->dead) {
         ops_push(&d->abandoned, op);
@@ -407,18 +548,16 @@ struct disk *sim_disk_new(struct sim_host *h) {
     struct disk *d = calloc(1, sizeof(*d));
     CHECK(d != NULL);
     d->host = h;
-    h->fail_commit[DISK_META] = h->fail_commit[DISK_CHUNKS] = false;
+    memset(h->fail_commit, 0, sizeof(h->fail_commit));
     STAILQ_INIT(&d->jobs);
     STAILQ_INIT(&d->spare);
     LIST_INIT(&d->views);
-    ops_init(&d->abandoned);
     for (int env = 0; env < DISK_ENVS; env++) {
         struct writer *w = &d->writers[env];
         w->disk = d;
         w->env = (enum disk_env)env;
-        ops_init(&w->queue);
-        ops_init(&w->batch);
-        sim_event_init(&w->commit, writer_fire, h->number);
+        sim_event_init(&w->step, writer_fire, h->number);
+        sim_event_init(&w->hold, hold_fire, h->number);
     }
     for (int i = 0; i < SIM_POOL; i++) {
         d->workers[i].disk = d;
@@ -433,14 +572,17 @@ static void writer_kill(struct writer *w) {
     struct sim_host *h = w->disk->host;
     /* Most of a commit's time lies before that page is on the disk. */
     bool kept = prng_chance(&h->crash_prng, SIM_KEPT_MILLIONTHS);
-    if (w->batch.first != NULL && kept && !w->disk->broken) {
+    if (w->state == WRITER_COMMITTING && kept && !w->disk->broken) {
         int status = writer_commit(w);
         sim_happened(h->sim, SIM_WRITTEN, h->number, (uint64_t)(int64_t)status, NULL, 0);
     }
-    events_cancel(&h->sim->events, &w->commit);
+    writer_abort(w);
+    events_cancel(&h->sim->events, &w->step);
+    events_cancel(&h->sim->events, &w->hold);
     struct disk_op *op;
-    while ((op = ops_pop(&w->batch)) != NULL || (op = ops_pop(&w->queue)) != NULL) {
-        op->status = 0; /* a write has no other */
+    while ((op = ops_pop(&w->waiting)) != NULL || (op = ops_pop(&w->batch)) != NULL ||
+           (op = ops_pop(&w->queue)) != NULL) {
+        op->status = op->kind == OP_LATEST ? ERR_ABORTED : 0;
         ops_push(&w->disk->abandoned, op);
     }
 }
@@ -485,6 +627,9 @@ void sim_host_abandon_ops(struct sim_host *h) {
     struct disk_op *op;
     for (size_t i = 0; (op = ops_pop(&d->abandoned)) != NULL; i++) {
         CHECK(i < SIM_OPS_MAX);
+        if (op->kind == OP_LAZY) {
+            op->ran(op);
+        }
         op->done(op, op->status);
     }
 }
@@ -524,10 +669,12 @@ void sim_disk_fail_commit(struct sim_host *h, enum disk_env env) {
 
 void sim_disk_repair(struct sim_host *h) {
     sim_happened(h->sim, SIM_FAULT, h->number, 0, "repair", 6);
-    h->slow_factor[DISK_META] = h->slow_factor[DISK_CHUNKS] = 1;
+    for (int env = 0; env < DISK_ENVS; env++) {
+        h->slow_factor[env] = 1;
+        h->fail_commit[env] = false;
+    }
     h->hung_until_us = 0;
     h->full = false;
-    h->fail_commit[DISK_META] = h->fail_commit[DISK_CHUNKS] = false;
 }
 
 void sim_disk_wipe(struct sim_host *h) {

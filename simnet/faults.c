@@ -9,7 +9,7 @@
 #define FAULT_HANG_US_MAX (15 * SIM_SECOND)
 #define FAULT_WALL_MS_MAX 20000
 #define FAULT_INLINE 32768
-#define FAULT_BOTH_ENVS (1u << DISK_META | 1u << DISK_CHUNKS)
+#define FAULT_ALL_ENVS ((1u << DISK_ENVS) - 1)
 
 static uint32_t any_host(struct plan_fault *f) {
     return 1 + (uint32_t)prng_below(&f->prng, f->plan->swarm->count);
@@ -20,7 +20,9 @@ static struct sim *sim_of(const struct plan_fault *f) {
 }
 
 static const char *env_name(enum disk_env env) {
-    return env == DISK_META ? "meta" : "chunks";
+    static const char *const names[DISK_ENVS] = {[DISK_LOG] = "log", [DISK_META] = "meta", [DISK_CHUNKS] = "chunks"};
+    CHECK(env < DISK_ENVS);
+    return names[env];
 }
 
 /* ---- the network: what is blocked -------------------------------------------------------------------------------- */
@@ -225,21 +227,28 @@ static void say_pace(struct plan_fault *f) {
     plan_say(f, " %" PRIu32 " times slower", f->slow_factor);
 }
 
-/* One environment or both, of one host or of all: what is acknowledged must be durable in each, however far one lags
- * behind the other. */
+/* Chunks with the given chance, or one of the others. */
+static enum disk_env draw_env(struct plan_fault *f, uint32_t chunks_millionths) {
+    bool chunks = prng_chance(&f->prng, chunks_millionths);
+    bool log = prng_chance(&f->prng, 500000);
+    return chunks ? DISK_CHUNKS : log ? DISK_LOG : DISK_META;
+}
+
+/* Some or all environments, of one host or of all: what is acknowledged must be durable in each, however far one lags
+ * behind the others. */
 static void begin_slow_disk(struct plan_fault *f) {
-    f->slow_envs = (unsigned)prng_range(&f->prng, 1, FAULT_BOTH_ENVS);
+    f->slow_envs = (unsigned)prng_range(&f->prng, 1, FAULT_ALL_ENVS);
     f->slow_factor = (uint32_t)prng_range(&f->prng, 2, 500);
     f->everywhere = prng_chance(&f->prng, 400000);
     set_pace(f->plan);
     say_pace(f);
 }
 
-/* One environment lags far behind the other everywhere, so that what is acknowledged too early is not durable yet. */
+/* One environment lags far behind the others everywhere, so that what is acknowledged too early is not durable yet. */
 static void begin_ambush(struct plan_fault *f) {
     f->waiting = true;
     f->everywhere = true;
-    f->slow_envs = prng_chance(&f->prng, 700000) ? 1u << DISK_CHUNKS : 1u << DISK_META;
+    f->slow_envs = 1u << draw_env(f, 600000);
     f->slow_factor = (uint32_t)prng_range(&f->prng, 1, 400);
     set_pace(f->plan);
     say_pace(f);
@@ -276,7 +285,7 @@ static void begin_hung_disk(struct plan_fault *f) {
 }
 
 static void begin_commit(struct plan_fault *f) {
-    enum disk_env env = prng_chance(&f->prng, 700000) ? DISK_META : DISK_CHUNKS;
+    enum disk_env env = draw_env(f, 300000);
     if (sim_host_up(plan_host(f->plan, f->host))) {
         swarm_node(f->plan->swarm, f->host)->excused = true;
         sim_disk_fail_commit(plan_host(f->plan, f->host), env);

@@ -26,6 +26,7 @@
     X(RECEIVED, "receive")        \
     X(DRAINED, "drain")           \
     X(CLOSED, "closed")           \
+    X(RAN, "ran")                 \
     X(WRITTEN, "written")         \
     X(COMPLETED, "complete")      \
     X(DISK_FAILED, "disk-failed") \

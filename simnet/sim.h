@@ -99,19 +99,20 @@ enum sim_crash {
     SIM_CRASH_PROCESS, /* the kernel lives: connections are closed, dialling is refused */
     SIM_CRASH_POWER    /* nobody is told: peers keep half-open connections, dialling times out */
 };
-/* Either way the batch that was being committed is kept whole or lost whole, by the draw; what was queued behind it is
- * lost. */
+/* Either way the transaction that was being committed is kept whole or lost whole, by the draw; what was queued behind
+ * it, and what had run lazily but was not being committed yet, is lost. */
 /* The host must be down. */
 void sim_host_start(struct sim_host *h);
 /* The host must be up. Not from inside a callback of the host's own node. */
 void sim_host_crash(struct sim_host *h, enum sim_crash how);
 /* From inside `dead` only: calls `done` of every operation that was under way, so that a node which has been told to
- * stop can free them: status 0 for writes, whether they were kept or lost, ERR_ABORTED for reads and work. */
+ * stop can free them: status 0 for writes, whether they were kept or lost, ERR_ABORTED for reads and work. Lazy ones
+ * that were not told that they ran get `ran` first, whether they ran or not. */
 void sim_host_abandon_ops(struct sim_host *h);
 /* Nothing of the host runs until then: the process is stopped, or its machine swaps. */
 void sim_host_pause(struct sim_host *h, uint64_t until_us);
 void sim_host_step_wall(struct sim_host *h, int64_t by_ms);
-/* The two environments, to look into or to damage between events. They outlive crashes. */
+/* The environments, to look into or to damage between events. They outlive crashes. */
 struct store *sim_host_store(struct sim_host *h, enum disk_env env);
 
 /* ---- disks ------------------------------------------------------------------------------------------------------- */

@@ -97,7 +97,9 @@ static void host_init(struct sim *s, uint32_t number) {
     h->sim = s;
     h->number = number;
     h->powered = true;
-    h->slow_factor[DISK_META] = h->slow_factor[DISK_CHUNKS] = 1;
+    for (int env = 0; env < DISK_ENVS; env++) {
+        h->slow_factor[env] = 1;
+    }
     h->next_port = 40000;
     h->drift_ppm = (int32_t)prng_range(&prng, 0, 2 * SIM_DRIFT_PPM_MAX) - SIM_DRIFT_PPM_MAX;
     h->wall_offset_us =

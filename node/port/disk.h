@@ -1,7 +1,8 @@
 /* Port: the node's environments of ordered tables, one writer each, and a pool for work that must not run on the loop.
  * A write operation's `run` is called inside one write transaction together with everything else that was queued (group
- * commit: one fsync for all), in the order of the calls; `done` is called on the loop after that transaction is durable.
- * A failed commit is fatal: `failed` of the disk is called once, nothing completes any more, and the node stops serving.
+ * commit: one fsync for all), in the order of the calls; `done` is called on the loop after that transaction is
+ * durable. A failed commit is fatal: `failed` of the disk is called once, nothing completes any more, and the node
+ * stops serving.
  *
  * What is lazy may wait for its commit in a transaction that stays open, so that many commits become one: its results
  * are known at once, its durability comes later. Only what could be computed again after a crash may be lazy.
@@ -23,8 +24,8 @@ struct disk;
 struct txn; /* node/store/txn.h */
 
 enum disk_env {
-    DISK_LOG,    /* what must be durable before it may be promised: the groups' logs, terms and votes; this node's own */
-    DISK_META,   /* what the groups replicate, and can be computed from snapshot and log */
+    DISK_LOG,  /* what must be durable before it may be promised: the groups' logs, terms and votes; this node's own */
+    DISK_META, /* what the groups replicate, and can be computed from snapshot and log */
     DISK_CHUNKS, /* bulk */
     DISK_ENVS
 };
@@ -44,6 +45,7 @@ struct disk_op {
     /* For the implementation. */
     struct disk_op *next, *next_ran;
     struct disk *disk;
+    int kind;
     int status;
 };
 

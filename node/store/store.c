@@ -35,6 +35,10 @@ void store_abort(struct txn *t) {
     t->ops->abort(t);
 }
 
+uint64_t store_txn_bytes(const struct txn *t) {
+    return t->written_bytes;
+}
+
 uint64_t store_used_bytes(const struct store *s) {
     return s->ops->used_bytes(s);
 }

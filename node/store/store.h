@@ -23,6 +23,8 @@ void store_close(struct store *s); /* all transactions must have ended; NULL is 
 int store_begin(struct store *s, bool write, struct txn **ret_txn);
 int store_commit(struct txn *t); /* write: durable. The txn is gone also on failure. */
 void store_abort(struct txn *t); /* also ends a read transaction */
+/* About what a write transaction holds in memory until it ends: what was put, and a share of the pages touched. */
+uint64_t store_txn_bytes(const struct txn *t);
 
 uint64_t store_used_bytes(const struct store *s); /* as of the last commit; room that was given back is not used */
 uint64_t store_map_bytes(const struct store *s);  /* the most it can hold */

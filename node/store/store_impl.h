@@ -21,6 +21,7 @@ struct txn {
     const struct txn_ops *ops;
     bool write;
     int error; /* the first error after which the transaction can only be aborted */
+    uint64_t written_bytes;
     /* What was handed out last and is still valid: writes must not take their input from there. */
     struct slice lent_key;
     struct slice lent_value;

@@ -6,6 +6,9 @@
 #include "errors.h"
 #include "store_impl.h"
 
+/* A page of a B-tree that is changed is held in memory; changes that lie close together share one. */
+#define TOUCHED_BYTES 1024
+
 const char *txn_table_name(enum txn_table table) {
     static const char *const names[TABLE_COUNT] = {
 #define TXN_TABLE_NAME(id, name) [TABLE_##id] = (name),
@@ -67,6 +70,7 @@ int txn_put(struct txn *t, enum txn_table table, struct slice key, struct slice 
         return t->error;
     }
     txn_end_loans(t);
+    t->written_bytes += TOUCHED_BYTES + key.size + value.size;
     return txn_result(t, t->ops->put(t, table, key, value));
 }
 
@@ -80,6 +84,7 @@ int txn_del(struct txn *t, enum txn_table table, struct slice key) {
         return t->error;
     }
     txn_end_loans(t);
+    t->written_bytes += TOUCHED_BYTES;
     return txn_result(t, t->ops->del(t, table, key));
 }
 

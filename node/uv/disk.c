@@ -1,8 +1,13 @@
 /* Three kinds of thread touch an operation, each handing it on through one queue:
  *
- *   loop ──disk_write──▶ writer of the environment ──┐
- *    ▲  ──disk_read, disk_work, view_read──▶ pool ──┤
- *    └──────── done, by uv_async ◀── finished ◀─────┘
+ *   loop ──disk_write, write_lazy, read_latest──▶ writer of the environment ──┐
+ *    ▲  ──disk_read, disk_work, view_read──▶ pool ─────────────────────────────┤
+ *    └──────── ran, done, by uv_async ◀── told, finished ◀─────────────────────┘
+ *
+ * A writer keeps its transaction open while nothing but lazy operations is in it. To the loop it tells of each
+ * operation once (`told`): of a lazy one as soon as it has run, of a read_latest likewise, of a plain write once it is
+ * durable; and what follows a plain write is told after it. So what is told comes in the order of the calls. The `done`
+ * of lazy operations follows their commit, by way of `finished`. An operation may be on both ways at once.
  *
  * What a field is protected by is said beside it; "loop" means that only the loop thread touches it. */
 #include "uv_disk.h"
@@ -26,10 +31,19 @@
 /* What chunks leave to the metadata, so that a full node can still commit removals; less on a small node. */
 #define META_RESERVE ((uint64_t)256 << 20)
 #define META_RESERVE_SHARE 16
+/* After so many operations a writer tells the loop what has run, however many more it has at hand. */
+#define TELL_OPS 64
+/* What one transaction may hold in memory before it is committed, whoever waits for it. */
+#define TXN_BYTES_MAX ((uint64_t)8 << 20)
+#define TXN_BYTES_MAX_CHUNKS ((uint64_t)32 << 20)
+#define NS_PER_MS UINT64_C(1000000)
+
+enum op_kind { OP_WRITE, OP_LAZY, OP_LATEST, OP_POOL };
 
 struct op_queue {
     struct disk_op *first;
     struct disk_op *last;
+    bool by_ran; /* constant; linked by next_ran instead of next */
 };
 
 struct writer {
@@ -39,10 +53,19 @@ struct writer {
     uv_mutex_t mutex;
     uv_cond_t wake;
     struct op_queue queue; /* mutex */
+    bool hurry;            /* mutex; nothing waits for company any more */
     bool stop;             /* mutex */
-    uint64_t refreshed_ns; /* the writer thread */
     _Atomic uint64_t used_bytes;
     _Atomic uint64_t commits;
+    /* The writer thread alone: */
+    uint64_t refreshed_ns;
+    struct txn *txn;         /* open; or NULL */
+    bool holds_plain;        /* the transaction */
+    bool hurried;            /* hurry, as last seen */
+    uint64_t due_ns;         /* when the first of `waiting` has waited long enough */
+    struct op_queue run;     /* not told yet; by_ran */
+    struct op_queue waiting; /* lazy ones of the transaction */
+    size_t waiting_count;
 };
 
 /* Where the pool finds work. Lanes take turns, so that none waits behind a long queue of another. */
@@ -84,7 +107,8 @@ struct disk {
     bool pool_stop;           /* pool_mutex */
 
     uv_mutex_t finished_mutex;
-    struct op_queue finished; /* finished_mutex */
+    struct op_queue told;     /* finished_mutex; by_ran: `ran` of lazy operations, `done` of a writer's others */
+    struct op_queue finished; /* finished_mutex; after those: `done` of lazy operations, and of the pool's */
     int failure;              /* finished_mutex: the error of the transaction that ended it all */
 
     struct disk_view views[DISK_VIEWS_MAX]; /* loop, and all below */
@@ -100,15 +124,23 @@ struct disk {
 
 /* Operations of one transaction: this bounds how long the others wait for its commit. */
 static size_t batch_max(enum disk_env env) {
-    return env == DISK_META ? 4096 : 256;
+    return env == DISK_CHUNKS ? 256 : 4096;
+}
+
+static uint64_t txn_bytes_max(enum disk_env env) {
+    return env == DISK_CHUNKS ? TXN_BYTES_MAX_CHUNKS : TXN_BYTES_MAX;
 }
 
 /* ---- queues ---- */
 
+static struct disk_op **queue_link(const struct op_queue *q, struct disk_op *op) {
+    return q->by_ran ? &op->next_ran : &op->next;
+}
+
 static void queue_push(struct op_queue *q, struct disk_op *op) {
-    op->next = NULL;
+    *queue_link(q, op) = NULL;
     if (q->first) {
-        q->last->next = op;
+        *queue_link(q, q->last) = op;
     } else {
         q->first = op;
     }
@@ -118,23 +150,24 @@ static void queue_push(struct op_queue *q, struct disk_op *op) {
 static struct disk_op *queue_pop(struct op_queue *q) {
     struct disk_op *op = q->first;
     if (op) {
-        q->first = op->next;
-        op->next = NULL;
+        q->first = *queue_link(q, op);
+        *queue_link(q, op) = NULL;
     }
     return op;
 }
 
 static void queue_append(struct op_queue *q, struct op_queue *tail) {
+    CHECK(q->by_ran == tail->by_ran);
     if (!tail->first) {
         return;
     }
     if (q->first) {
-        q->last->next = tail->first;
+        *queue_link(q, q->last) = tail->first;
     } else {
         q->first = tail->first;
     }
     q->last = tail->last;
-    *tail = (struct op_queue){0};
+    tail->first = NULL;
 }
 
 /* ---- sizes ---- */
@@ -176,9 +209,13 @@ int disk_has_room(const struct disk *d, enum disk_env env, uint64_t size) {
 
 /* ---- finishing: from any thread to the loop; finished_mutex is the innermost lock ---- */
 
-static void finish_all(struct disk *d, struct op_queue *ops) {
+static void finish_all(struct disk *d, struct op_queue *told, struct op_queue *finished) {
+    if (!told->first && !finished->first) {
+        return;
+    }
     uv_mutex_lock(&d->finished_mutex);
-    queue_append(&d->finished, ops);
+    queue_append(&d->told, told);
+    queue_append(&d->finished, finished);
     uv_mutex_unlock(&d->finished_mutex);
     CHECK(uv_async_send(&d->async) == 0);
 }
@@ -193,55 +230,147 @@ static void fail(struct disk *d, int status) {
 
 /* ---- the writers ---- */
 
+/* How long to wait for operations; 0 when the transaction that is open should be committed first. */
+static uint64_t writer_patience_ns(const struct writer *w) {
+    uint64_t now_ns = uv_hrtime();
+    if (!w->txn) {
+        return REFRESH_IDLE_NS;
+    }
+    CHECK(w->waiting_count > 0);
+    return w->hurry || now_ns >= w->due_ns ? 0 : w->due_ns - now_ns;
+}
+
 /* Waits for operations and takes what one transaction may hold; takes none when nothing came for a while. False when
  * the writer is to end. */
 static bool writer_take(struct writer *w, struct op_queue *ret_ops) {
     *ret_ops = (struct op_queue){0};
     uv_mutex_lock(&w->mutex);
-    if (!w->queue.first && !w->stop) {
-        (void)uv_cond_timedwait(&w->wake, &w->mutex, REFRESH_IDLE_NS);
+    uint64_t patience_ns = writer_patience_ns(w);
+    if (!w->queue.first && !w->stop && patience_ns > 0) {
+        (void)uv_cond_timedwait(&w->wake, &w->mutex, patience_ns);
     }
     for (size_t count = 0; w->queue.first && count < batch_max(w->env); count++) {
         queue_push(ret_ops, queue_pop(&w->queue));
     }
+    w->hurried = w->hurry;
     bool stop = w->stop;
     uv_mutex_unlock(&w->mutex);
     return !stop;
 }
 
-static int writer_commit(struct writer *w, struct op_queue *ops) {
+static int writer_commit(struct writer *w) {
+    struct txn *txn = w->txn;
+    CHECK(txn);
+    w->txn = NULL;
+    int status = store_commit(txn);
+    if (status != 0) {
+        return status;
+    }
+    w->holds_plain = false;
+    w->waiting_count = 0;
+    atomic_fetch_add(&w->commits, 1);
+    finish_all(w->disk, &w->run, &w->waiting);
+    return 0;
+}
+
+static void writer_tell(struct writer *w) {
+    struct op_queue none = {0};
+    finish_all(w->disk, &w->run, &none);
+}
+
+static int writer_run_latest(struct writer *w, struct disk_op *op) {
     struct txn *txn;
-    int status = store_begin(w->disk->stores[w->env], true, &txn);
+    if (w->txn) {
+        return op->run(w->txn, op);
+    }
+    int status = store_begin(w->disk->stores[w->env], false, &txn);
     if (status != 0) {
         return status;
     }
-    for (struct disk_op *op = ops->first; op && status == 0; op = op->next) {
+    status = op->run(txn, op);
+    store_abort(txn);
+    return status;
+}
+
+static int writer_run_write(struct writer *w, struct disk_op *op) {
+    int status = w->txn ? 0 : store_begin(w->disk->stores[w->env], true, &w->txn);
+    if (status != 0) {
+        return status;
+    }
+    if (op->kind == OP_WRITE) {
+        w->holds_plain = true;
+        return op->run(w->txn, op);
+    }
+    if (w->waiting_count++ == 0) {
+        w->due_ns = uv_hrtime() + DISK_LAZY_MS * NS_PER_MS;
+    }
+    queue_push(&w->waiting, op);
+    return op->run(w->txn, op);
+}
+
+static int writer_run(struct writer *w, struct disk_op *op) {
+    int status = 0;
+    if (op->kind == OP_LATEST) {
+        op->status = writer_run_latest(w, op);
+    } else {
+        if (op->kind == OP_WRITE && !w->holds_plain) {
+            writer_tell(w); /* what comes before it need not wait for it */
+        }
         op->status = 0;
-        status = op->run(txn, op);
+        status = writer_run_write(w, op);
     }
-    if (status != 0) {
-        store_abort(txn);
-        return status;
+    queue_push(&w->run, op);
+    return status;
+}
+
+/* The transaction that is open may hold no more. */
+static bool writer_full(const struct writer *w) {
+    return w->txn && (w->waiting_count >= DISK_LAZY_OPS || store_txn_bytes(w->txn) >= txn_bytes_max(w->env));
+}
+
+static bool writer_due(const struct writer *w) {
+    return w->waiting_count > 0 && (w->hurried || uv_hrtime() >= w->due_ns);
+}
+
+/* Commits if it is time to, or else tells what has run. */
+static int writer_settle(struct writer *w, bool all_run) {
+    if (writer_full(w) || writer_due(w) || (all_run && w->holds_plain)) {
+        return writer_commit(w);
     }
-    return store_commit(txn);
+    if (!w->holds_plain) {
+        writer_tell(w);
+    }
+    return 0;
+}
+
+static int writer_run_all(struct writer *w, struct op_queue *ops) {
+    struct disk_op *op;
+    int status = 0;
+    for (size_t count = 1; status == 0 && (op = queue_pop(ops)) != NULL; count++) {
+        status = writer_run(w, op);
+        if (status == 0 && (count % TELL_OPS == 0 || writer_full(w))) {
+            status = writer_settle(w, false);
+        }
+    }
+    return status ? status : writer_settle(w, true);
 }
 
 static void writer_main(void *arg) {
     struct writer *w = arg;
     struct op_queue ops;
-    while (writer_take(w, &ops)) {
-        if (ops.first) {
-            int status = writer_commit(w, &ops);
-            if (status != 0) {
-                fail(w->disk, status);
-                return;
-            }
-            atomic_fetch_add(&w->commits, 1);
-            finish_all(w->disk, &ops);
-        }
-        if (uv_hrtime() - w->refreshed_ns >= REFRESH_BUSY_NS) {
+    int status = 0;
+    while (status == 0 && writer_take(w, &ops)) {
+        status = writer_run_all(w, &ops);
+        if (status == 0 && uv_hrtime() - w->refreshed_ns >= REFRESH_BUSY_NS) {
             refresh_sizes(w);
         }
+    }
+    if (w->txn) {
+        store_abort(w->txn); /* after a failure, this writer's or another's */
+        w->txn = NULL;
+    }
+    if (status != 0) {
+        fail(w->disk, status);
     }
 }
 
@@ -293,6 +422,7 @@ static int pool_run(struct disk *d, const struct lane *lane, struct disk_op *op)
 /* One step as seen from outside: the next read of a view must not finish before this one, and once this one is
  * finished the loop may close the view, which must be free by then. */
 static void pool_finish(struct disk *d, struct lane *lane, struct disk_op *op) {
+    struct op_queue none = {.by_ran = true};
     struct op_queue ops = {0};
     queue_push(&ops, op);
     uv_mutex_lock(&d->pool_mutex);
@@ -300,7 +430,7 @@ static void pool_finish(struct disk *d, struct lane *lane, struct disk_op *op) {
         uv_cond_signal(&d->pool_wake);
     }
     lane->busy = false;
-    finish_all(d, &ops);
+    finish_all(d, &none, &ops);
     uv_mutex_unlock(&d->pool_mutex);
 }
 
@@ -316,6 +446,7 @@ static void pool_main(void *arg) {
 
 static void pool_submit(struct disk *d, struct lane *lane, struct disk_op *op) {
     op->disk = d;
+    op->kind = OP_POOL;
     d->unfinished++;
     uv_mutex_lock(&d->pool_mutex);
     queue_push(&lane->queue, op);
@@ -325,17 +456,31 @@ static void pool_submit(struct disk *d, struct lane *lane, struct disk_op *op) {
 
 /* ---- the port, on the loop ---- */
 
-void disk_write(struct disk *d, enum disk_env env, struct disk_op *op) {
+static void writer_submit(struct disk *d, enum disk_env env, enum op_kind kind, struct disk_op *op) {
     CHECK(env < DISK_ENVS);
     CHECK(op->run && op->done);
     CHECK(!d->stopped);
     struct writer *w = &d->writers[env];
     op->disk = d;
+    op->kind = kind;
     d->unfinished++;
     uv_mutex_lock(&w->mutex);
     queue_push(&w->queue, op);
     uv_cond_signal(&w->wake);
     uv_mutex_unlock(&w->mutex);
+}
+
+void disk_write(struct disk *d, enum disk_env env, struct disk_op *op) {
+    writer_submit(d, env, OP_WRITE, op);
+}
+
+void disk_write_lazy(struct disk *d, enum disk_env env, struct disk_op *op) {
+    CHECK(op->ran);
+    writer_submit(d, env, OP_LAZY, op);
+}
+
+void disk_read_latest(struct disk *d, enum disk_env env, struct disk_op *op) {
+    writer_submit(d, env, OP_LATEST, op);
 }
 
 void disk_read(struct disk *d, enum disk_env env, struct disk_op *op) {
@@ -471,8 +616,22 @@ void uv_disk_close(struct disk *d, void (*closed)(void *ctx), void *ctx) {
     d->closing = true;
     d->on_closed = closed;
     d->on_closed_ctx = ctx;
+    for (size_t env = 0; env < DISK_ENVS; env++) {
+        struct writer *w = &d->writers[env];
+        uv_mutex_lock(&w->mutex);
+        w->hurry = true;
+        uv_cond_signal(&w->wake);
+        uv_mutex_unlock(&w->mutex);
+    }
     /* Not here: the caller may be a `done` that goes on to queue more. */
     CHECK(uv_async_send(&d->async) == 0);
+}
+
+static void op_finish(struct disk_op *op) {
+    struct disk *d = op->disk;
+    CHECK(d->unfinished > 0);
+    d->unfinished--;
+    op->done(op, op->status);
 }
 
 /* Delivers what finished before the failure, then the failure, then nothing. */
@@ -480,14 +639,21 @@ static void on_async(uv_async_t *async) {
     struct disk *d = async->data;
     struct disk_op *op;
     uv_mutex_lock(&d->finished_mutex);
-    struct op_queue ops = d->finished;
+    struct op_queue told = d->told;
+    struct op_queue finished = d->finished;
     int failure = d->failure;
-    d->finished = (struct op_queue){0};
+    d->told.first = NULL;
+    d->finished.first = NULL;
     uv_mutex_unlock(&d->finished_mutex);
-    while (!d->failed && (op = queue_pop(&ops)) != NULL) {
-        CHECK(d->unfinished > 0);
-        d->unfinished--;
-        op->done(op, op->status);
+    while (!d->failed && (op = queue_pop(&told)) != NULL) {
+        if (op->kind == OP_LAZY) {
+            op->ran(op);
+        } else {
+            op_finish(op);
+        }
+    }
+    while (!d->failed && (op = queue_pop(&finished)) != NULL) {
+        op_finish(op);
     }
     if (failure != 0 && !d->failed) {
         d->failed = true;
@@ -506,7 +672,7 @@ static uint64_t map_bytes(uint64_t capacity) {
 }
 
 static int open_stores(struct disk *d) {
-    static const char *const names[DISK_ENVS] = {[DISK_META] = "meta", [DISK_CHUNKS] = "chunks"};
+    static const char *const names[DISK_ENVS] = {[DISK_LOG] = "log", [DISK_META] = "meta", [DISK_CHUNKS] = "chunks"};
     if (d->capacity == 0) {
         return ERR_IO; /* the directory cannot be looked at */
     }
@@ -542,6 +708,7 @@ static int start_threads(struct disk *d, unsigned pool_threads) {
 
 /* Mutexes and conditions cannot fail to be made on the systems this runs on, so this either works or aborts. */
 static void init_shared(struct disk *d) {
+    d->told.by_ran = true;
     CHECK(uv_mutex_init(&d->finished_mutex) == 0);
     CHECK(uv_mutex_init(&d->pool_mutex) == 0);
     CHECK(uv_cond_init(&d->pool_wake) == 0);
@@ -549,6 +716,7 @@ static void init_shared(struct disk *d) {
         struct writer *w = &d->writers[env];
         w->disk = d;
         w->env = (enum disk_env)env;
+        w->run.by_ran = true;
         CHECK(uv_mutex_init(&w->mutex) == 0);
         CHECK(uv_cond_init(&w->wake) == 0);
         d->lanes[env].has_store = true;

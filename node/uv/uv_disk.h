@@ -9,8 +9,8 @@
 #include "disk.h"
 
 struct uv_disk_options {
-    const char *dir;       /* must exist; the environments are dir/meta and dir/chunks */
-    uint64_t capacity;     /* bytes both may use together; 0: what the file system holds */
+    const char *dir;       /* must exist; the environments are dir/log, dir/meta and dir/chunks */
+    uint64_t capacity;     /* bytes they may use together; 0: what the file system holds */
     unsigned pool_threads; /* 0: UV_DISK_POOL_THREADS */
 };
 
@@ -20,9 +20,9 @@ struct uv_disk_options {
 /* Opens the environments and starts the threads. Errors as for store_open_lmdb; ERR_NOMEM. The loop must run once more
  * also after an error, to let go of what was begun. */
 int uv_disk_open(uv_loop_t *loop, const struct uv_disk_options *options, struct disk **ret_disk);
-/* Finishes what is queued, also what is queued by `done` callbacks meanwhile, ends the threads, closes the
- * environments, then calls `closed` on the loop; the disk is gone then. After a failure nothing is finished: what is
- * queued is forgotten without a callback. Views that are still open are closed. */
+/* Finishes what is queued, without waiting for company, also what is queued by `done` callbacks meanwhile, ends the
+ * threads, closes the environments, then calls `closed` on the loop; the disk is gone then. After a failure nothing is
+ * finished: what is queued is forgotten without a callback. Views that are still open are closed. */
 void uv_disk_close(struct disk *d, void (*closed)(void *ctx), void *ctx);
 
 /* Write transactions committed so far. */

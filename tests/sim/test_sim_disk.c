@@ -1,4 +1,4 @@
-/* The simulated disk: group commit, order, what a crash keeps, faults. */
+/* The simulated disk: group commit, lazy writes, order, what a crash keeps, faults. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -24,6 +24,8 @@ struct write_op {
     int times_done;
     int status;
     uint64_t done_us;
+    int times_ran;
+    uint64_t ran_us;
 };
 
 struct fixture {
@@ -78,6 +80,12 @@ static int run_write(struct txn *txn, struct disk_op *op) {
     return txn_put(txn, TABLE_LOCAL, s, s);
 }
 
+static int run_write_much(struct txn *txn, struct disk_op *op) {
+    struct write_op *w = (struct write_op *)op;
+    static const uint8_t bytes[9u << 20];
+    return txn_put(txn, TABLE_LOCAL, (struct slice){&w->key, 1}, (struct slice){bytes, sizeof(bytes)});
+}
+
 static int run_get(struct txn *txn, struct disk_op *op) {
     struct write_op *w = (struct write_op *)op;
     struct slice key = {&w->key, 1}, value;
@@ -97,12 +105,20 @@ static void on_done(struct disk_op *op, int status) {
     w->fixture->done_order[w->fixture->done_count++] = w->key;
 }
 
+static void on_ran(struct disk_op *op) {
+    struct write_op *w = (struct write_op *)op;
+    assert_int_equal(w->times_done, 0);
+    w->times_ran++;
+    w->ran_us = sim_now_us(w->fixture->sim);
+}
+
 static struct write_op *make_op(struct fixture *f, uint8_t key, int (*run)(struct txn *, struct disk_op *)) {
     struct write_op *w = &f->ops[key];
     memset(w, 0, sizeof(*w));
     w->fixture = f;
     w->key = key;
     w->op.run = run;
+    w->op.ran = on_ran;
     w->op.done = on_done;
     return w;
 }
@@ -111,6 +127,24 @@ static struct write_op *write_key(struct fixture *f, uint8_t key) {
     struct write_op *w = make_op(f, key, run_write);
     disk_write(f->ports.disk, DISK_META, &w->op);
     return w;
+}
+
+static struct write_op *write_key_lazily(struct fixture *f, uint8_t key) {
+    struct write_op *w = make_op(f, key, run_write);
+    disk_write_lazy(f->ports.disk, DISK_META, &w->op);
+    return w;
+}
+
+static struct write_op *read_key_latest(struct fixture *f, uint8_t key) {
+    struct write_op *w = make_op(f, key, run_get);
+    disk_read_latest(f->ports.disk, DISK_META, &w->op);
+    return w;
+}
+
+static void step_until_ran(struct fixture *f, const struct write_op *w) {
+    while (w->times_ran == 0) {
+        assert_true(sim_step(f->sim, SIM_SECOND));
+    }
 }
 
 static bool stored(struct fixture *f, uint8_t key) {
@@ -190,6 +224,176 @@ static void a_view_does_not_see_later_writes(void **state) {
     assert_null(disk_view_open(f.ports.disk, DISK_META));
     disk_view_close(views[0]); /* the others are open still when the world ends */
     sim_free(f.sim);
+}
+
+static void a_lazy_write_is_told_before_it_is_stored(void **state) {
+    (void)state;
+    struct fixture f;
+    uint64_t shortest_us = SIM_SECOND, longest_us = 0;
+    for (uint64_t seed = 1; seed <= 40; seed++) {
+        open_world(&f, seed);
+        struct write_op *w = write_key_lazily(&f, 1);
+        assert_int_equal(w->times_ran, 0); /* never from inside the call */
+        step_until_ran(&f, w);
+        assert_true(w->ran_us < SIM_MS);
+        assert_int_equal(w->times_done, 0);
+        assert_false(stored(&f, 1));
+        sim_run_until(f.sim, SIM_SECOND);
+        assert_int_equal(w->times_ran + w->times_done, 2);
+        assert_true(stored(&f, 1));
+        uint64_t held_us = w->done_us - w->ran_us;
+        assert_true(held_us < (DISK_LAZY_MS + 10) * SIM_MS);
+        shortest_us = held_us < shortest_us ? held_us : shortest_us;
+        longest_us = held_us > longest_us ? held_us : longest_us;
+        sim_free(f.sim);
+    }
+    assert_true(shortest_us < 10 * SIM_MS);
+    assert_true(longest_us > 40 * SIM_MS);
+}
+
+static void the_latest_is_seen_before_it_is_stored(void **state) {
+    (void)state;
+    struct fixture f;
+    open_world(&f, 1);
+    struct write_op *nothing = read_key_latest(&f, 9);
+    struct write_op *w = write_key_lazily(&f, 1);
+    (void)write_key_lazily(&f, 2);
+    struct write_op *present = make_op(&f, 3, run_get);
+    present->key = 1;
+    disk_read_latest(f.ports.disk, DISK_META, &present->op);
+    struct write_op *absent = make_op(&f, 4, run_get);
+    absent->key = 5;
+    disk_read_latest(f.ports.disk, DISK_META, &absent->op);
+    (void)write_key_lazily(&f, 5);
+    sim_run_until(f.sim, SIM_SECOND);
+    assert_int_equal(nothing->status, ERR_NOT_FOUND);
+    assert_int_equal(present->status, 0);
+    assert_int_equal(absent->status, ERR_NOT_FOUND); /* and not what came after it */
+    assert_true(present->done_us >= w->ran_us);
+    assert_true(present->done_us < w->done_us);
+    sim_free(f.sim);
+}
+
+static void a_write_takes_the_lazy_ones_along(void **state) {
+    (void)state;
+    struct fixture f;
+    for (uint64_t seed = 1; seed <= 40; seed++) {
+        open_world(&f, seed);
+        struct write_op *first = write_key_lazily(&f, 1);
+        struct write_op *plain = write_key(&f, 2);
+        struct write_op *behind = write_key_lazily(&f, 3);
+        sim_run_until(f.sim, SIM_SECOND);
+        assert_true(first->done_us == plain->done_us || first->done_us < plain->ran_us);
+        assert_true(first->ran_us < plain->done_us);
+        assert_true(behind->ran_us >= plain->done_us);
+        assert_true(plain->done_us < 30 * SIM_MS);
+        assert_int_equal(f.run_order[0] * 100 + f.run_order[1] * 10 + f.run_order[2], 123);
+        assert_true(stored(&f, 1) && stored(&f, 2) && stored(&f, 3));
+        sim_free(f.sim);
+    }
+}
+
+static void a_crash_loses_what_was_only_told(void **state) {
+    (void)state;
+    struct fixture f;
+    for (uint64_t seed = 1; seed <= 40; seed++) {
+        open_world(&f, seed);
+        write_key(&f, 1);
+        sim_run_until(f.sim, SIM_SECOND / 2);
+        struct write_op *w = write_key_lazily(&f, 2);
+        step_until_ran(&f, w);
+        sim_host_crash(f.host, seed % 2 ? SIM_CRASH_POWER : SIM_CRASH_PROCESS);
+        sim_host_start(f.host);
+        assert_true(stored(&f, 1));
+        assert_false(stored(&f, 2));
+        write_key_lazily(&f, 3);
+        sim_run_until(f.sim, 2 * SIM_SECOND);
+        assert_true(stored(&f, 3));
+        assert_int_equal(w->times_done, 0);
+        sim_free(f.sim);
+    }
+}
+
+static void a_crash_in_a_commit_keeps_the_lazy_ones_with_the_write(void **state) {
+    (void)state;
+    struct fixture f;
+    int whole = 0;
+    for (uint64_t seed = 1; seed <= 40; seed++) {
+        open_world(&f, seed);
+        struct write_op *w = write_key_lazily(&f, 1);
+        step_until_ran(&f, w);
+        write_key(&f, 2);
+        write_key_lazily(&f, 3);
+        sim_host_crash(f.host, SIM_CRASH_POWER);
+        assert_int_equal(stored(&f, 1), stored(&f, 2));
+        assert_false(stored(&f, 3));
+        whole += stored(&f, 1);
+        sim_free(f.sim);
+    }
+    assert_true(whole > 3 && whole < 37);
+}
+
+static void abandoned_lazy_writes_are_told_and_done_once(void **state) {
+    (void)state;
+    struct fixture f;
+    open_world(&f, 4);
+    f.abandon = true;
+    struct write_op *ran = write_key_lazily(&f, 1);
+    step_until_ran(&f, ran);
+    struct write_op *begun = write_key_lazily(&f, 2);
+    struct write_op *queued = write_key_lazily(&f, 3);
+    struct write_op *latest = read_key_latest(&f, 4);
+    sim_host_crash(f.host, SIM_CRASH_PROCESS);
+    assert_int_equal(ran->times_ran + begun->times_ran + queued->times_ran, 3);
+    assert_int_equal(ran->times_done + begun->times_done + queued->times_done, 3);
+    assert_int_equal(ran->status + begun->status + queued->status, 0);
+    assert_int_equal(latest->status, ERR_ABORTED);
+    sim_free(f.sim);
+}
+
+static void a_failed_commit_loses_what_was_only_told(void **state) {
+    (void)state;
+    struct fixture f;
+    open_world(&f, 5);
+    sim_disk_fail_commit(f.host, DISK_META);
+    struct write_op *w = write_key_lazily(&f, 1);
+    sim_run_until(f.sim, SIM_SECOND);
+    assert_int_equal(w->times_ran, 1);
+    assert_int_equal(w->times_done, 0);
+    assert_int_equal(f.failed_count, 1);
+    assert_false(stored(&f, 1));
+    struct write_op *later = write_key_lazily(&f, 2);
+    sim_run_until(f.sim, 2 * SIM_SECOND);
+    assert_int_equal(later->times_ran, 0);
+    sim_free(f.sim);
+}
+
+static void a_hung_disk_runs_no_lazy_write(void **state) {
+    (void)state;
+    struct fixture f;
+    open_world(&f, 6);
+    sim_disk_hang(f.host, 5 * SIM_SECOND);
+    struct write_op *w = write_key_lazily(&f, 1);
+    sim_run_until(f.sim, 5 * SIM_SECOND - 1);
+    assert_int_equal(w->times_ran, 0);
+    sim_run_until(f.sim, 6 * SIM_SECOND);
+    assert_int_equal(w->times_done, 1);
+    sim_free(f.sim);
+}
+
+static void lazy_writes_that_wait_are_bounded_in_bytes(void **state) {
+    (void)state;
+    struct fixture f;
+    int early = 0;
+    for (uint64_t seed = 1; seed <= 10; seed++) {
+        open_world(&f, seed);
+        struct write_op *w = make_op(&f, 1, run_write_much);
+        disk_write_lazy(f.ports.disk, DISK_META, &w->op);
+        sim_run_until(f.sim, SIM_SECOND);
+        early += w->done_us - w->ran_us < 8 * SIM_MS;
+        sim_free(f.sim);
+    }
+    assert_int_equal(early, 10); /* where a hold of up to 50 ms is drawn otherwise */
 }
 
 /* One crash in the middle of a commit of three, with two more queued behind. Returns how many were kept. */
@@ -372,6 +576,15 @@ int main(void) {
         cmocka_unit_test(writes_queued_during_a_commit_share_the_next_one),
         cmocka_unit_test(a_read_sees_what_was_done_before_it),
         cmocka_unit_test(a_view_does_not_see_later_writes),
+        cmocka_unit_test(a_lazy_write_is_told_before_it_is_stored),
+        cmocka_unit_test(the_latest_is_seen_before_it_is_stored),
+        cmocka_unit_test(a_write_takes_the_lazy_ones_along),
+        cmocka_unit_test(a_crash_loses_what_was_only_told),
+        cmocka_unit_test(a_crash_in_a_commit_keeps_the_lazy_ones_with_the_write),
+        cmocka_unit_test(abandoned_lazy_writes_are_told_and_done_once),
+        cmocka_unit_test(a_failed_commit_loses_what_was_only_told),
+        cmocka_unit_test(a_hung_disk_runs_no_lazy_write),
+        cmocka_unit_test(lazy_writes_that_wait_are_bounded_in_bytes),
         cmocka_unit_test(a_crash_keeps_the_batch_whole_or_loses_it_whole),
         cmocka_unit_test(abandoned_operations_come_back_to_be_freed),
         cmocka_unit_test(a_failed_commit_ends_the_disk),

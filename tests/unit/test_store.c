@@ -190,6 +190,26 @@ static void test_abort_leaves_no_trace(void **state) {
     store_abort(t);
 }
 
+static void test_a_transaction_knows_about_what_it_holds(void **state) {
+    static const uint8_t bytes[100000];
+    struct place *p = *state;
+    struct txn *t = begin(p->store, true);
+    assert_true(store_txn_bytes(t) == 0);
+    put(t, "a", "1");
+    assert_true(store_txn_bytes(t) > 0 && store_txn_bytes(t) < 10000);
+    assert_int_equal(txn_put(t, TABLE_NAMES, text("b"), (struct slice){bytes, sizeof(bytes)}), 0);
+    uint64_t before = store_txn_bytes(t);
+    assert_true(before >= sizeof(bytes) && before < sizeof(bytes) + 20000);
+    expect(t, "a", "1");
+    assert_true(store_txn_bytes(t) == before); /* reading holds nothing */
+    assert_int_equal(txn_del(t, TABLE_NAMES, text("a")), 0);
+    assert_true(store_txn_bytes(t) > before);
+    assert_int_equal(store_commit(t), 0);
+    t = begin(p->store, true);
+    assert_true(store_txn_bytes(t) == 0);
+    store_abort(t);
+}
+
 static void test_readers_keep_their_snapshot(void **state) {
     struct place *p = *state;
     struct txn *t = begin(p->store, true);
@@ -730,6 +750,7 @@ int main(void) {
         ON_BOTH(test_put_get_del),
         ON_BOTH(test_tables_are_apart),
         ON_BOTH(test_abort_leaves_no_trace),
+        ON_BOTH(test_a_transaction_knows_about_what_it_holds),
         ON_BOTH(test_readers_keep_their_snapshot),
         ON_BOTH(test_order_is_that_of_memcmp),
         ON_BOTH(test_seek_and_next),

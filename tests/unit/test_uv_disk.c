@@ -1,9 +1,10 @@
-/* The disk port over real threads: order, group commit, durability, views, failure, closing, sizes. */
+/* The disk port over real threads: order, group commit, lazy writes, durability, views, failure, closing, sizes. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <ftw.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,6 +30,8 @@ struct place {
     int failures; /* calls of on_failed */
     int failure;
     uint32_t done; /* operations done */
+    uint32_t ran;  /* lazy ones told to have run */
+    uint32_t told; /* either, each operation counted once */
 };
 
 struct probe {
@@ -36,6 +39,9 @@ struct probe {
     struct place *place;
     uint32_t number;
     uint32_t order; /* how many were done before this one */
+    bool lazy;
+    bool ran;
+    uint32_t told;  /* how many were told of before this one */
     int status;     /* what done was given; 1: not called */
     uint32_t found; /* by a read */
     int answer;     /* what run returns */
@@ -148,6 +154,19 @@ static int run_count(struct txn *txn, struct disk_op *op) {
     return b->answer;
 }
 
+/* Keys are the places in the order of the calls: what came before must be there, and nothing of what came after. */
+static int run_check_latest(struct txn *txn, struct disk_op *op) {
+    struct probe *b = (struct probe *)op;
+    uint8_t before[4];
+    uint8_t after[4];
+    struct slice key;
+    struct slice value;
+    int status = b->found == UINT32_MAX ? 0 : txn_get(txn, TABLE_LOG, number_key(b->found, before), &value);
+    CHECK(status == 0);
+    CHECK(txn_seek(txn, TABLE_LOG, number_key(b->number, after), &key, &value) == ERR_NOT_FOUND);
+    return b->answer;
+}
+
 static int run_work(struct txn *txn, struct disk_op *op) {
     struct probe *b = (struct probe *)op;
     CHECK(!txn);
@@ -160,6 +179,8 @@ static void on_done(struct disk_op *op, int status) {
     assert_int_equal(b->status, 1); /* once */
     b->status = status;
     b->order = b->place->done++;
+    assert_int_equal(b->ran, b->lazy);
+    b->told = b->lazy ? b->told : b->place->told++;
     if (b->then_close) {
         uv_disk_close(b->then_close, on_closed, b->place);
         b->place->disk = NULL;
@@ -169,9 +190,25 @@ static void on_done(struct disk_op *op, int status) {
     }
 }
 
+static void on_ran(struct disk_op *op) {
+    struct probe *b = (struct probe *)op;
+    assert_true(b->lazy);
+    assert_false(b->ran);
+    assert_int_equal(b->status, 1); /* before done */
+    b->ran = true;
+    b->told = b->place->told++;
+    b->place->ran++;
+}
+
+static void write_lazy(struct disk *d, enum disk_env env, struct probe *b) {
+    b->lazy = true;
+    disk_write_lazy(d, env, &b->op);
+}
+
 static void probe_init(struct probe *b, struct place *p, uint32_t number,
                        int (*run)(struct txn *txn, struct disk_op *op)) {
-    *b = (struct probe){.op = {.run = run, .done = on_done}, .place = p, .number = number, .status = 1, .size = 8};
+    *b = (struct probe){
+        .op = {.run = run, .ran = on_ran, .done = on_done}, .place = p, .number = number, .status = 1, .size = 8};
 }
 
 static struct probe *probes_new(struct place *p, size_t count, int (*run)(struct txn *txn, struct disk_op *op)) {
@@ -234,6 +271,135 @@ static void test_a_batch_is_bounded(void **state) {
     assert_int_equal(count_entries(p, DISK_CHUNKS), 1000);
 }
 
+static void test_lazy_writes_are_told_at_once_and_gathered(void **state) {
+    struct place *p = *state;
+    struct probe *b = probes_new(p, 500, run_write);
+    uint64_t begin_ms = uv_hrtime() / 1000000;
+    for (uint32_t i = 0; i < 500; i++) {
+        write_lazy(p->disk, DISK_META, &b[i]);
+        while (p->ran == i) {
+            (void)uv_run(&p->loop, UV_RUN_ONCE);
+        }
+        assert_int_equal(b[i].told, i);
+    }
+    wait_done(p, 500);
+    uint64_t elapsed_ms = uv_hrtime() / 1000000 - begin_ms;
+    assert_true(uv_disk_commits(p->disk, DISK_META) <= elapsed_ms / DISK_LAZY_MS + 1);
+    for (uint32_t i = 0; i < 500; i++) {
+        assert_int_equal(b[i].status, 0);
+        assert_int_equal(b[i].order, i);
+    }
+    assert_int_equal(count_entries(p, DISK_META), 500);
+    free(b);
+}
+
+/* Queues `count` lazy writes of `size` bytes behind a write that waits until all are queued. */
+static uint64_t commits_of_lazy(struct place *p, uint32_t count, size_t size) {
+    struct probe *b = probes_new(p, count, run_write);
+    uv_sem_t gate;
+    assert_int_equal(uv_sem_init(&gate, 0), 0);
+    b[0].gate = &gate;
+    disk_write(p->disk, DISK_META, &b[0].op);
+    for (uint32_t i = 1; i < count; i++) {
+        b[i].size = size;
+        write_lazy(p->disk, DISK_META, &b[i]);
+    }
+    uv_sem_post(&gate);
+    wait_done(p, count);
+    uv_sem_destroy(&gate);
+    free(b);
+    return uv_disk_commits(p->disk, DISK_META);
+}
+
+static void test_lazy_writes_that_wait_are_bounded_in_number(void **state) {
+    assert_true(commits_of_lazy(*state, 3 * DISK_LAZY_OPS, 8) >= 3);
+}
+
+static void test_lazy_writes_that_wait_are_bounded_in_bytes(void **state) {
+    assert_true(commits_of_lazy(*state, 300, 65520) >= 3); /* 18.7 MiB, of which 8 may wait */
+}
+
+static void test_a_write_takes_the_lazy_ones_along(void **state) {
+    struct place *p = *state;
+    struct probe *b = probes_new(p, 201, run_write);
+    uv_sem_t gate;
+    assert_int_equal(uv_sem_init(&gate, 0), 0);
+    b[0].gate = &gate;
+    disk_write(p->disk, DISK_LOG, &b[0].op);
+    for (uint32_t i = 1; i < 200; i++) {
+        write_lazy(p->disk, DISK_LOG, &b[i]);
+    }
+    disk_write(p->disk, DISK_LOG, &b[200].op);
+    uv_sem_post(&gate);
+    wait_done(p, 201);
+    for (uint32_t i = 0; i <= 200; i++) {
+        assert_int_equal(b[i].told, i);
+    }
+    assert_true(uv_disk_commits(p->disk, DISK_LOG) <= 2);
+    uv_sem_destroy(&gate);
+    free(b);
+}
+
+/* Whatever is mixed, the loop is told of it in the order of the calls, and what is read is what was queued before. */
+static void mix(struct place *p, enum disk_env env, struct probe *b, uint32_t count, uint32_t seed) {
+    uint32_t last = UINT32_MAX;
+    for (uint32_t i = 0; i < count; i++) {
+        seed = seed * 1664525 + 1013904223;
+        unsigned draw = seed >> 24;
+        if (draw < 60) {
+            b[i].op.run = run_check_latest;
+            b[i].found = last;
+            b[i].answer = draw < 20 ? ERR_NOT_FOUND : 0; /* harms nobody */
+            disk_read_latest(p->disk, env, &b[i].op);
+        } else if (draw < 70) {
+            disk_write(p->disk, env, &b[i].op);
+            last = b[i].number;
+        } else {
+            write_lazy(p->disk, env, &b[i]);
+            last = b[i].number;
+        }
+        if (draw == 255) {
+            (void)uv_run(&p->loop, UV_RUN_NOWAIT);
+        }
+    }
+}
+
+static void test_what_is_told_comes_in_the_order_of_the_calls(void **state) {
+    struct place *p = *state;
+    for (uint32_t round = 0; round < 4; round++) {
+        struct probe *b = probes_new(p, OPS, run_write);
+        p->done = p->told = 0;
+        for (uint32_t i = 0; i < OPS; i++) {
+            b[i].number = round * OPS + i;
+        }
+        mix(p, DISK_META, b, OPS, round);
+        wait_done(p, OPS);
+        for (uint32_t i = 0; i < OPS; i++) {
+            assert_int_equal(b[i].told, i);
+            assert_int_equal(b[i].status, b[i].answer);
+        }
+        free(b);
+    }
+    assert_int_equal(p->failures, 0);
+}
+
+static void test_environments_do_not_wait_for_each_other(void **state) {
+    struct place *p = *state;
+    struct probe *b = probes_new(p, 3, run_write);
+    uv_sem_t gate;
+    assert_int_equal(uv_sem_init(&gate, 0), 0);
+    b[0].gate = &gate;
+    write_lazy(p->disk, DISK_META, &b[0]);
+    disk_write(p->disk, DISK_LOG, &b[1].op);
+    write_lazy(p->disk, DISK_CHUNKS, &b[2]);
+    wait_done(p, 2);
+    assert_int_equal(b[0].status, 1);
+    uv_sem_post(&gate);
+    wait_done(p, 3);
+    uv_sem_destroy(&gate);
+    free(b);
+}
+
 static void test_reads_see_what_is_done(void **state) {
     struct place *p = *state;
     for (uint32_t i = 0; i < 20; i++) {
@@ -247,8 +413,10 @@ static void test_done_is_durable_across_reopening(void **state) {
     struct place *p = *state;
     write_some(p, DISK_META, 0, 100);
     write_some(p, DISK_CHUNKS, 0, 50);
+    write_some(p, DISK_LOG, 0, 70);
     place_close(p);
     place_open(p);
+    assert_int_equal(count_entries(p, DISK_LOG), 70);
     assert_int_equal(count_entries(p, DISK_META), 100);
     assert_int_equal(count_entries(p, DISK_CHUNKS), 50);
 }
@@ -363,6 +531,51 @@ static void test_a_failing_write_is_fatal(void **state) {
     free(later);
 }
 
+static void test_a_failing_write_takes_the_lazy_ones_down(void **state) {
+    struct place *p = *state;
+    for (uint32_t lazy = 0; lazy < 2; lazy++) {
+        struct probe *b = probes_new(p, 100, run_write);
+        uint32_t before = p->done;
+        uint32_t found = count_entries(p, DISK_META);
+        for (uint32_t i = 0; i < 99; i++) {
+            b[i].number = 1000 * (lazy + 1) + i;
+            write_lazy(p->disk, DISK_META, &b[i]);
+        }
+        b[99].answer = ERR_CORRUPT;
+        b[99].lazy = lazy;
+        if (lazy) {
+            write_lazy(p->disk, DISK_META, &b[99]);
+        } else {
+            disk_write(p->disk, DISK_META, &b[99].op);
+        }
+        while (p->failures == (int)lazy) {
+            (void)uv_run(&p->loop, UV_RUN_ONCE);
+        }
+        uint32_t done = p->done - before - 1; /* less the counting */
+        place_close(p);
+        assert_int_equal(b[99].status, 1);
+        assert_false(b[99].ran);
+        place_open(p);
+        assert_int_equal(count_entries(p, DISK_META), found + done); /* exactly what was reported */
+        free(b);
+    }
+}
+
+static void test_closing_commits_what_waits(void **state) {
+    struct place *p = *state;
+    struct probe *b = probes_new(p, 400, run_write);
+    for (uint32_t i = 0; i < 200; i++) {
+        b[i].then_write = &b[200 + i];
+        write_lazy(p->disk, DISK_META, &b[i]);
+    }
+    place_close(p);
+    assert_int_equal(p->ran, 200);
+    assert_int_equal(p->done, 400);
+    place_open(p);
+    assert_int_equal(count_entries(p, DISK_META), 400);
+    free(b);
+}
+
 static void test_a_full_map_is_fatal_and_keeps_what_was_done(void **state) {
     struct place *p = *state;
     struct probe *b = probes_new(p, 2000, run_write);
@@ -455,12 +668,20 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_writes_finish_in_order_and_share_commits, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_batch_is_bounded, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_lazy_writes_are_told_at_once_and_gathered, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_lazy_writes_that_wait_are_bounded_in_number, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_lazy_writes_that_wait_are_bounded_in_bytes, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_write_takes_the_lazy_ones_along, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_what_is_told_comes_in_the_order_of_the_calls, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_environments_do_not_wait_for_each_other, setup, teardown),
         cmocka_unit_test_setup_teardown(test_reads_see_what_is_done, setup, teardown),
         cmocka_unit_test_setup_teardown(test_done_is_durable_across_reopening, setup, teardown),
         cmocka_unit_test_setup_teardown(test_work_and_reads_report_their_status, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_view_stands_still_while_writes_go_on, setup, teardown),
         cmocka_unit_test_setup_teardown(test_views_are_limited_and_reusable, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_failing_write_is_fatal, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_failing_write_takes_the_lazy_ones_down, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_closing_commits_what_waits, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_full_map_is_fatal_and_keeps_what_was_done, setup, teardown),
         cmocka_unit_test_setup_teardown(test_close_finishes_what_is_queued_and_what_that_queues, setup, teardown),
         cmocka_unit_test_setup_teardown(test_close_from_inside_the_last_done, setup, teardown),
