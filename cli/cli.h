@@ -17,7 +17,7 @@ struct cli_command {
 };
 
 extern const struct cli_command command_node, command_invite, command_put, command_get, command_ls, command_rm,
-    command_stat, command_status, command_bench;
+    command_stat, command_status, command_bench, command_drain, command_remove;
 
 /* Reading a command's options. -d and -h are read here; a command adds its own. */
 #define CLI_SHORT_OPTIONS ":d:h"

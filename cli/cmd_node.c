@@ -182,6 +182,7 @@ static int host_start_node(struct host *h) {
         .ctx = h,
     };
     node_tuning_default(&params.tuning);
+    params.tuning.members.out_after_ms = h->options.out_after_ms;
     int error = node_new(&params, &h->node);
     if (error == 0)
         return 0;
@@ -248,7 +249,7 @@ const struct cli_command command_node = {
     .name = "node",
     .summary = "run a node, in the foreground",
     .usage = "  shoal node [-d DIR] [--listen HOST:PORT] [--advertise HOST:PORT] [--join TICKET] [--zone Z]\n"
-             "             [--capacity SIZE] [--replicas N] [--arcs N]\n\n"
+             "             [--capacity SIZE] [--replicas N] [--arcs N] [--out-after TIME]\n\n"
              "  -d, --data DIR  where it keeps everything; made when missing\n"
              "  --listen A      where other nodes connect; default " NODE_LISTEN_DEFAULT "\n"
              "  --advertise A   what they dial; default: the address listened on, or for 0.0.0.0 the machine's first\n"
@@ -258,8 +259,10 @@ const struct cli_command command_node = {
              "  --zone Z        replicas are kept in different zones (rooms, sites) while there are enough\n"
              "  --capacity S    bytes to offer: 500GB, 10TiB; default: the size of the file system\n"
              "  --replicas N    copies of everything, 1 to 7; only for a new swarm; default 3\n"
-             "  --arcs N        slices of the ring, a power of two; only for a new swarm; default 1024\n\n"
+             "  --arcs N        slices of the ring, a power of two; only for a new swarm; default 1024\n"
+             "  --out-after T   a node unheard of for so long is out, and others take over its data until it is\n"
+             "                  back: 10m (default), 1h, 0 for never. Give it to all nodes alike\n\n"
              "Prints a line that starts with 'ready:' when it serves. SIGTERM or ctrl-c stops it, a second one at\n"
-             "once. Log lines go to standard error.\n",
+             "once. It also ends, with status 0, when it has left its swarm. Log lines go to standard error.\n",
     .run = node_run,
 };

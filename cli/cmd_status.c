@@ -22,8 +22,9 @@ static void status_print_member_json(const struct client_member *m, bool first) 
     format_json_pair(stdout, "addr", m->addr, strlen(m->addr));
     putchar(',');
     format_json_pair(stdout, "zone", m->zone, strlen(m->zone));
-    printf(",\"state\":\"%s\",\"alive\":%s,\"capacity\":%llu,\"used\":%llu,\"leaders\":%u}", state,
-           m->alive ? "true" : "false", (unsigned long long)m->capacity, (unsigned long long)m->used, m->leaders);
+    printf(",\"state\":\"%s\",\"alive\":%s,\"capacity\":%llu,\"used\":%llu,\"leaders\":%u,\"replicas\":%u}", state,
+           m->alive ? "true" : "false", (unsigned long long)m->capacity, (unsigned long long)m->used, m->leaders,
+           m->replicas);
 }
 
 static void status_print_member_text(const struct client_member *m, bool self) {
@@ -31,9 +32,9 @@ static void status_print_member_text(const struct client_member *m, bool self) {
     hex_encode(m->id, SHORT_ID, id);
     format_size(m->used, used);
     format_size(m->capacity, capacity);
-    printf("%c%5u  %s  %-22s  %-8s  %-9s  %-5s  %10s of %-10s  %6u\n", self ? '*' : ' ', m->node, id, m->addr,
+    printf("%c%5u  %s  %-22s  %-8s  %-9s  %-5s  %10s of %-10s  %7u  %8u\n", self ? '*' : ' ', m->node, id, m->addr,
            m->zone[0] != '\0' ? m->zone : "-", member_state_name((enum member_state)m->state),
-           m->alive ? "alive" : "dead", used, capacity, m->leaders);
+           m->alive ? "alive" : "dead", used, capacity, m->leaders, m->replicas);
 }
 
 static void status_print_head_json(const struct client_message *m, const char *swarm) {
@@ -50,7 +51,7 @@ static void status_print_head_text(const struct client_message *m, const char *s
     printf("arcs      %u: %u healthy, %u under-replicated, %u leaderless\n\n", m->u.status_reply.arcs_total,
            m->u.status_reply.arcs_healthy, m->u.status_reply.arcs_under, m->u.status_reply.arcs_leaderless);
     printf("  node  id            address                 zone      state      seen         used of capacity    "
-           "leaders\n");
+           "leaders  replicas\n");
 }
 
 static int status_print(struct local *l, const struct client_message *m, struct client_rows *rows, bool json) {
@@ -108,10 +109,11 @@ const struct cli_command command_status = {
     .usage = "  shoal status [-d DIR] [--json]\n\n"
              "  --json          {swarm, self, epoch, replicas,\n"
              "                  arcs: {total, healthy, under_replicated, leaderless},\n"
-             "                  members: [{node, id, addr, zone, state, alive, capacity, used, leaders}]}\n"
+             "                  members: [{node, id, addr, zone, state, alive, capacity, used, leaders, replicas}]}\n"
              "  -d, --data DIR  data directory of the node to ask\n\n"
              "The node marked * is the one asked. STATE is what the swarm has decided about a node, SEEN whether\n"
-             "the node asked hears from it. An arc is healthy when every node that should keep it does,\n"
+             "the node asked hears from it, LEADERS and REPLICAS in how many groups it leads and serves: a node that\n"
+             "is draining leaves when it serves none. An arc is healthy when every node that should keep it does,\n"
              "under-replicated when one does not, leaderless when no leader is heard of, mostly because a\n"
              "majority of its nodes is away: its files wait until they are back.\n",
     .run = status_run,

@@ -5,9 +5,9 @@
 #include "cli.h"
 #include "identity.h"
 
-static const struct cli_command *const commands[] = {&command_node, &command_invite, &command_put,
-                                                     &command_get,  &command_ls,     &command_rm,
-                                                     &command_stat, &command_status, &command_bench};
+static const struct cli_command *const commands[] = {&command_node,  &command_invite, &command_put,  &command_get,
+                                                     &command_ls,    &command_rm,     &command_stat, &command_status,
+                                                     &command_drain, &command_remove, &command_bench};
 
 #define COMMANDS (sizeof commands / sizeof commands[0])
 

@@ -19,9 +19,12 @@ enum {
     OPTION_CAPACITY,
     OPTION_REPLICAS,
     OPTION_ARCS,
+    OPTION_OUT_AFTER,
 };
 
 #define REPLICAS_DEFAULT 3
+#define OUT_AFTER_DEFAULT_MS 600000
+#define OUT_AFTER_LEAST_MS 5000 /* less is what a network does every day */
 
 static int read_listen(struct cli_args *args, struct node_options *o) {
     struct net_addr addr;
@@ -117,6 +120,18 @@ static int read_arcs(struct cli_args *args, struct node_options *o) {
     return CLI_STOP;
 }
 
+static int read_out_after(struct cli_args *args, struct node_options *o) {
+    uint64_t ms = 0;
+    bool never = strcmp(optarg, "0") == 0;
+    if (never || (parse_duration(optarg, &ms) == 0 && ms >= OUT_AFTER_LEAST_MS)) {
+        o->out_after_ms = ms;
+        return CLI_END;
+    }
+    args->exit = cli_usage_error(args->command,
+                                 "--out-after %s: give a time like 10m or 1h, at least 5s, or 0 for never", optarg);
+    return CLI_STOP;
+}
+
 static int read_option(struct cli_args *args, struct node_options *o, int option) {
     switch (option) {
     case OPTION_LISTEN:
@@ -131,9 +146,11 @@ static int read_option(struct cli_args *args, struct node_options *o, int option
         return read_capacity(args, o);
     case OPTION_REPLICAS:
         return read_replicas(args, o);
-    default:
-        CHECK(option == OPTION_ARCS);
+    case OPTION_ARCS:
         return read_arcs(args, o);
+    default:
+        CHECK(option == OPTION_OUT_AFTER);
+        return read_out_after(args, o);
     }
 }
 
@@ -155,6 +172,7 @@ int node_options_read(struct cli_args *args, struct node_options *out) {
     memcpy(out->listen, NODE_LISTEN_DEFAULT, sizeof NODE_LISTEN_DEFAULT);
     out->replicas = REPLICAS_DEFAULT;
     out->bits = RING_BITS_DEFAULT;
+    out->out_after_ms = OUT_AFTER_DEFAULT_MS;
     static const struct option options[] = {CLI_LONG_OPTIONS,
                                             {"listen", required_argument, NULL, OPTION_LISTEN},
                                             {"advertise", required_argument, NULL, OPTION_ADVERTISE},
@@ -163,6 +181,7 @@ int node_options_read(struct cli_args *args, struct node_options *out) {
                                             {"capacity", required_argument, NULL, OPTION_CAPACITY},
                                             {"replicas", required_argument, NULL, OPTION_REPLICAS},
                                             {"arcs", required_argument, NULL, OPTION_ARCS},
+                                            {"out-after", required_argument, NULL, OPTION_OUT_AFTER},
                                             {0}};
     args->short_options = CLI_SHORT_OPTIONS;
     args->long_options = options;

@@ -17,7 +17,8 @@ struct node_options {
     char zone[MEMBER_ZONE_SIZE];
     uint64_t capacity; /* 0: what the file system holds */
     unsigned replicas;
-    unsigned bits; /* 2^bits arcs */
+    unsigned bits;         /* 2^bits arcs */
+    uint64_t out_after_ms; /* 0: never */
     bool joining;
     struct ticket ticket;
 };

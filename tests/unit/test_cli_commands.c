@@ -469,8 +469,13 @@ static void status_prints_json(void **state) {
         .kind = CLIENT_STATUS_REPLY,
         .u.status_reply = {
             .self = 1, .epoch = 9, .replicas = 3, .arcs_total = 8, .arcs_healthy = 7, .arcs_under = 1, .count = 1}};
-    const struct client_member member = {
-        .node = 1, .addr = "127.0.0.1:7440", .zone = "z", .state = MEMBER_UP, .alive = true, .leaders = 8};
+    const struct client_member member = {.node = 1,
+                                         .addr = "127.0.0.1:7440",
+                                         .zone = "z",
+                                         .state = MEMBER_UP,
+                                         .alive = true,
+                                         .leaders = 8,
+                                         .replicas = 5};
     struct buf b;
     buf_init(&b, PREFIX_SIZE + FRAME_MAX);
     client_encode_status(&m, &member, &b);
@@ -478,6 +483,112 @@ static void status_prints_json(void **state) {
     assert_int_equal(finish(f), CLI_DONE);
     assert_non_null(strstr(f->out, "\"arcs\":{\"total\":8,\"healthy\":7,\"under_replicated\":1,\"leaderless\":0}"));
     assert_non_null(strstr(f->out, "\"addr\":\"127.0.0.1:7440\",\"zone\":\"z\",\"state\":\"up\",\"alive\":true,"));
+    assert_non_null(strstr(f->out, "\"leaders\":8,\"replicas\":5}"));
+}
+
+/* --- drain, remove ---------------------------------------------------------------------------------------------- */
+
+/* Asked for the status: the answer comes from node 2, which drains or has drained. */
+static void answer_status(struct fixture *f, enum member_state state, uint32_t replicas) {
+    receive(f, CLIENT_STATUS);
+    const struct client_message m = {.kind = CLIENT_STATUS_REPLY, .u.status_reply = {.self = 2, .count = 2}};
+    const struct client_member members[2] = {{.node = 1, .state = MEMBER_UP, .replicas = 9},
+                                             {.node = 2, .state = (uint8_t)state, .replicas = replicas}};
+    struct buf b;
+    buf_init(&b, PREFIX_SIZE + FRAME_MAX);
+    client_encode_status(&m, members, &b);
+    send_buf(f, &b);
+}
+
+static void expect_change(struct fixture *f, enum client_action action, uint32_t node, bool force) {
+    accept_command(f);
+    const struct client_message *m = receive(f, CLIENT_MEMBER);
+    assert_int_equal(m->u.member.action, action);
+    assert_int_equal(m->u.member.node, node);
+    assert_int_equal(m->u.member.force, force);
+}
+
+static void drain_waits_until_the_node_is_gone(void **state) {
+    struct fixture *f = *state;
+    START(f, &command_drain);
+    expect_change(f, CLIENT_DRAIN, 0, false);
+    answer_result(f, 0, "");
+    answer_status(f, MEMBER_UP, 9); /* the table of the node asked may be older than the decision */
+    answer_status(f, MEMBER_DRAINING, 9);
+    answer_status(f, MEMBER_DRAINING, 0);
+    answer_status(f, MEMBER_GONE, 0);
+    assert_int_equal(finish(f), CLI_DONE);
+    assert_string_equal(f->out, "node 2 has left the swarm\n");
+    assert_string_equal(f->err, "");
+}
+
+static void drain_tells_when_it_was_called_off(void **state) {
+    struct fixture *f = *state;
+    START(f, &command_drain, "2");
+    expect_change(f, CLIENT_DRAIN, 2, false);
+    answer_result(f, 0, "");
+    answer_status(f, MEMBER_DRAINING, 9);
+    answer_status(f, MEMBER_UP, 9);
+    assert_int_equal(finish(f), CLI_FAILED);
+    assert_non_null(strstr(f->err, "called off"));
+}
+
+static void drain_need_not_wait(void **state) {
+    struct fixture *f = *state;
+    START(f, &command_drain, "--no-wait", "2");
+    expect_change(f, CLIENT_DRAIN, 2, false);
+    answer_result(f, 0, "");
+    answer_status(f, MEMBER_DRAINING, 7);
+    assert_int_equal(finish(f), CLI_DONE);
+    assert_string_equal(f->out, "node 2 is draining: 7 groups are still with it\n");
+}
+
+static void drain_is_cancelled(void **state) {
+    struct fixture *f = *state;
+    START(f, &command_drain, "--cancel");
+    expect_change(f, CLIENT_DRAIN_STOP, 0, false);
+    answer_result(f, 0, "");
+    answer_status(f, MEMBER_UP, 7);
+    assert_int_equal(finish(f), CLI_DONE);
+    assert_string_equal(f->out, "node 2 is up\n");
+}
+
+static void an_interrupted_drain_goes_on(void **state) {
+    struct fixture *f = *state;
+    START(f, &command_drain);
+    expect_change(f, CLIENT_DRAIN, 0, false);
+    answer_result(f, 0, "");
+    answer_status(f, MEMBER_DRAINING, 7);
+    assert_int_equal(kill(f->child, SIGINT), 0);
+    assert_int_equal(finish(f), -SIGINT); /* as the caller's shell expects */
+    assert_non_null(strstr(f->err, "the drain goes on"));
+}
+
+static void a_refused_drain_says_why(void **state) {
+    struct fixture *f = *state;
+    START(f, &command_drain, "2");
+    expect_change(f, CLIENT_DRAIN, 2, false);
+    answer_result(f, ERR_NO_SPACE, "drain: no room");
+    assert_int_equal(finish(f), CLI_FAILED);
+    assert_string_equal(f->err, "shoal: drain: no room\n");
+}
+
+static void remove_asks_for_what_it_was_told(void **state) {
+    struct fixture *f = *state;
+    START(f, &command_remove, "--force", "2");
+    expect_change(f, CLIENT_DISMISS, 2, true);
+    answer_result(f, 0, "");
+    assert_int_equal(finish(f), CLI_DONE);
+    assert_string_equal(f->out, "node 2 is no longer a member\n");
+}
+
+static void a_refused_removal_says_why(void **state) {
+    struct fixture *f = *state;
+    START(f, &command_remove, "2");
+    expect_change(f, CLIENT_DISMISS, 2, false);
+    answer_result(f, ERR_REFUSED, "remove: node 2 is alive");
+    assert_int_equal(finish(f), CLI_FAILED);
+    assert_string_equal(f->err, "shoal: remove: node 2 is alive\n");
 }
 
 static void without_a_node_the_remedy_is_told(void **state) {
@@ -522,6 +633,12 @@ static void wrong_usage_is_told_before_any_node_is_asked(void **state) {
         {&command_status, {"a"}},
         {&command_invite, {"--expires", "soon"}},
         {&command_invite, {"--uses"}},
+        {&command_drain, {"0"}},
+        {&command_drain, {"1", "2"}},
+        {&command_remove, {NULL}},
+        {&command_remove, {"one"}},
+        {&command_remove, {"--force"}},
+        {&command_node, {"--out-after", "10"}},
         {&command_node, {"--listen", "nowhere"}},
         {&command_node, {"--advertise", "0.0.0.0:1"}},
         {&command_node, {"--join", "ticket"}},
@@ -540,9 +657,9 @@ static void wrong_usage_is_told_before_any_node_is_asked(void **state) {
 
 static void help_is_printed_for_every_command(void **state) {
     struct fixture *f = *state;
-    static const struct cli_command *const commands[] = {&command_node, &command_invite, &command_put,
-                                                         &command_get,  &command_ls,     &command_rm,
-                                                         &command_stat, &command_status, &command_bench};
+    static const struct cli_command *const commands[] = {
+        &command_node, &command_invite, &command_put,   &command_get,   &command_ls,    &command_rm,
+        &command_stat, &command_status, &command_bench, &command_drain, &command_remove};
     for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
         START(f, commands[i], "--help");
         assert_int_equal(finish(f), CLI_DONE);
@@ -572,6 +689,14 @@ int main(void) {
         TEST(invite_prints_the_ticket_alone),
         TEST(stat_prints_json),
         TEST(status_prints_json),
+        TEST(drain_waits_until_the_node_is_gone),
+        TEST(drain_tells_when_it_was_called_off),
+        TEST(drain_need_not_wait),
+        TEST(drain_is_cancelled),
+        TEST(an_interrupted_drain_goes_on),
+        TEST(a_refused_drain_says_why),
+        TEST(remove_asks_for_what_it_was_told),
+        TEST(a_refused_removal_says_why),
         TEST(without_a_node_the_remedy_is_told),
         TEST(rubbish_from_the_node_is_told),
         TEST(wrong_usage_is_told_before_any_node_is_asked),
