@@ -7,7 +7,9 @@
 
 struct random;
 
+/* Fit for secrets. */
 void random_fill(struct random *r, void *out, size_t size);
+/* For choices, delays and numbers that need only differ: cheap enough for one in every step. */
 uint64_t random_u64(struct random *r);
 
 #endif

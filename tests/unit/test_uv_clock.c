@@ -131,6 +131,30 @@ static void random_bytes_differ(void **state) {
     assert_true(random_u64(f->w.random) != random_u64(f->w.random));
 }
 
+#define DRAWS 4096 /* several pools of them */
+
+static int by_value(const void *a, const void *b) {
+    const uint64_t *x = a, *y = b;
+    return (*x > *y) - (*x < *y);
+}
+
+/* Neither inside one pool, nor from one pool or world to the next, nor the zeros that a wiped place holds. */
+static void random_numbers_do_not_repeat(void **state) {
+    struct fixture *f = *state;
+    struct uv_world other;
+    uint64_t *drawn = calloc(DRAWS, sizeof *drawn);
+    assert_non_null(drawn);
+    assert_int_equal(uv_world_init(&other), 0);
+    for (size_t i = 0; i < DRAWS; i++)
+        drawn[i] = random_u64(i % 2 == 0 ? f->w.random : other.random);
+    uv_world_release(&other);
+    qsort(drawn, DRAWS, sizeof *drawn, by_value);
+    assert_true(drawn[0] != 0);
+    for (size_t i = 1; i < DRAWS; i++)
+        assert_true(drawn[i - 1] != drawn[i]);
+    free(drawn);
+}
+
 static void on_stop(void *ctx) {
     struct fixture *f = ctx;
     f->stops++;
@@ -189,6 +213,7 @@ int main(void) {
         TEST(waking_again_and_again_leaves_the_loop_turning),
         TEST(wall_time_is_the_time_of_day),
         TEST(random_bytes_differ),
+        TEST(random_numbers_do_not_repeat),
         TEST(a_signal_stops_the_world_once),
         cmocka_unit_test(a_second_signal_ends_the_process),
         TEST(a_stop_before_the_run_is_not_lost),
