@@ -76,6 +76,7 @@ void clock_wake_at(struct clock *c, uint64_t when_ms) {
         return;
     }
     CHECK(when_ms < UINT64_MAX / SIM_MS / 2);
+    c->wake_ms = when_ms;
     uint64_t at = world_us(c, when_ms * SIM_MS);
     uint64_t soonest = s->now_us + SIM_TURN_US;
     events_add(&s->events, &c->wake, at > soonest ? at : soonest);
@@ -86,6 +87,22 @@ void clock_on_wake(struct clock *c, void (*wake)(void *ctx), void *ctx) {
     CHECK(c->wake.slot == 0);
     c->on_wake = wake;
     c->ctx = ctx;
+}
+
+void sim_host_set_rate(struct sim_host *h, int32_t drift_ppm) {
+    CHECK(drift_ppm >= -SIM_DRIFT_PPM_MAX && drift_ppm <= SIM_DRIFT_PPM_MAX);
+    int64_t now = (int64_t)h->sim->now_us;
+    sim_happened(h->sim, SIM_FAULT, h->number, (uint64_t)(int64_t)drift_ppm, "rate", 4);
+    h->wall_offset_us += now * (h->drift_ppm - drift_ppm) / (int64_t)PRNG_MILLION;
+    if (h->clock != NULL) {
+        struct clock *c = h->clock;
+        c->base_us = local_us(c, h->sim->now_us);
+        c->started_us = h->sim->now_us;
+    }
+    h->drift_ppm = drift_ppm;
+    if (h->clock != NULL && h->clock->wake.slot != 0) {
+        clock_wake_at(h->clock, h->clock->wake_ms);
+    }
 }
 
 struct random *sim_random_new(struct sim_host *h) {

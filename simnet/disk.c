@@ -431,7 +431,9 @@ static int job_run(struct disk *d, const struct job *j) {
     struct txn *txn;
     int status = store_begin(d->host->stores[j->env], false, &txn);
     if (status == 0) {
-        status = j->op->run(txn, j->op);
+        uint32_t part = j->env == DISK_CHUNKS ? d->host->misread_millionths : 0;
+        bool misread = part > 0 && prng_chance(&d->host->damage_prng, part);
+        status = misread ? sim_misread(d->host, txn, j->op) : j->op->run(txn, j->op);
         store_abort(txn);
     }
     return status;
@@ -675,6 +677,7 @@ void sim_disk_repair(struct sim_host *h) {
     }
     h->hung_until_us = 0;
     h->full = false;
+    h->misread_millionths = 0;
 }
 
 void sim_disk_wipe(struct sim_host *h) {

@@ -21,10 +21,12 @@ void fault_acknowledged(struct plan_fault *f, uint64_t size);
 void plan_say(struct plan_fault *f, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* The fault does something later than at its beginning: a line of its own, out of f->text, which starts empty again. */
 void plan_publish(struct plan_fault *f);
+/* It does more of it after the time at which its place would have been freed. */
+void plan_extend(struct plan_fault *f, uint64_t until_us);
 /* How long something lasts that the fault does besides. */
 uint64_t plan_lasting(struct plan_fault *f);
-/* The host goes down if it is up, and comes back by itself. */
-void plan_crash(struct plan_fault *f, uint32_t number, enum sim_crash how);
+/* The host goes down if it is up, and comes back by itself after that time. */
+void plan_crash(struct plan_fault *f, uint32_t number, enum sim_crash how, uint64_t for_us);
 struct sim_host *plan_host(struct plan *p, uint32_t number);
 size_t plan_link(const struct plan *p, uint32_t from, uint32_t to); /* index of a directed link */
 

@@ -45,7 +45,8 @@ struct clock {
     void (*on_wake)(void *ctx);
     void *ctx;
     uint64_t started_us; /* world time of the boot */
-    uint64_t base_us;    /* what the monotonic clock showed then */
+    uint64_t base_us;    /* what the monotonic clock showed then; both move when the rate changes */
+    uint64_t wake_ms;    /* as asked for; meaningful while wake is scheduled */
 };
 
 struct random {
@@ -84,13 +85,14 @@ struct sim_host {
     int64_t wall_offset_us;
     uint32_t boots;
     uint16_t next_port;
-    struct prng random_prng, disk_prng, crash_prng;
+    struct prng random_prng, disk_prng, crash_prng, damage_prng;
 
     struct store *stores[DISK_ENVS];
     uint32_t slow_factor[DISK_ENVS];
     uint64_t hung_until_us;
     bool full;
     bool fail_commit[DISK_ENVS];
+    uint32_t misread_millionths; /* of reads of chunks */
 
     /* Of the current start; NULL while down. */
     struct clock *clock;
@@ -149,6 +151,9 @@ void sim_disk_free(struct disk *d);
 /* The stores belong to the host. */
 int sim_stores_open(struct sim_host *h);
 void sim_stores_close(struct sim_host *h);
+
+/* Runs a read of chunks inside a transaction that mistakes one for another: damage.c. */
+int sim_misread(struct sim_host *h, struct txn *txn, struct disk_op *op);
 
 /* A client's connection to the LOCAL listener of a host. */
 struct net_conn *sim_net_connect_local(struct net *n, struct sim_host *to);

@@ -213,6 +213,21 @@ static void handshake_fire(struct event *e) {
     }
 }
 
+void sim_host_reset(struct sim_host *h) {
+    struct sim *s = h->sim;
+    struct net_conn *c;
+    sim_happened(s, SIM_FAULT, h->number, 0, "reset", 5);
+    if (h->net == NULL) {
+        return;
+    }
+    TAILQ_FOREACH(c, &h->net->conns, next) {
+        if (c->stream->kind == NET_PEER && c->state == END_OPEN) {
+            end_fail(c, ERR_IO, s->now_us + SIM_TURN_US);
+            end_fail(end_peer(c), ERR_IO, s->now_us + SIM_TURN_US);
+        }
+    }
+}
+
 /* ---- addresses --------------------------------------------------------------------------------------------------- */
 
 /* "host:port"; the port of -1 as an error. */

@@ -11,6 +11,7 @@
 #include "internal.h"
 
 #define PLAN_WATCH_US (500 * SIM_MS)
+#define PLAN_LATE_MAX 2 /* hosts that join later */
 #define PLAN_LINE_SIZE (PLAN_TEXT_SIZE + 80)
 
 /* Streams of random numbers of the purpose PRNG_SCENARIO + 1: the mood is 0, the others by index. */
@@ -31,6 +32,12 @@ size_t plan_link(const struct plan *p, uint32_t from, uint32_t to) {
 
 static uint64_t draw_lasting(struct plan *p, struct prng *prng) {
     return 200 * SIM_MS + prng_exponential(prng, p->lasting_us);
+}
+
+void plan_extend(struct plan_fault *f, uint64_t until_us) {
+    CHECK(f->active);
+    f->until_us = until_us;
+    sim_at(f->plan->swarm->sim, &f->undo, until_us);
 }
 
 uint64_t plan_lasting(struct plan_fault *f) {
@@ -74,9 +81,9 @@ static void restart_fire(struct event *e) {
     }
 }
 
-void plan_crash(struct plan_fault *f, uint32_t number, enum sim_crash how) {
+void plan_crash(struct plan_fault *f, uint32_t number, enum sim_crash how, uint64_t for_us) {
     struct plan *p = f->plan;
-    uint64_t back_us = sim_now_us(p->swarm->sim) + plan_lasting(f);
+    uint64_t back_us = sim_now_us(p->swarm->sim) + for_us;
     f->until_us = 0;
     if (sim_host_up(plan_host(p, number))) {
         sim_host_crash(plan_host(p, number), how);
@@ -95,7 +102,8 @@ static void watch_fire(struct event *e) {
     for (uint32_t number = 1; number <= p->swarm->count; number++) {
         struct plan_host *h = &p->hosts[number - 1];
         struct prng prng;
-        if (!sim_host_up(plan_host(p, number)) && h->restart.slot == 0) {
+        bool belongs = swarm_node(p->swarm, number)->belongs;
+        if (belongs && !sim_host_up(plan_host(p, number)) && h->restart.slot == 0) {
             draw_stream(p, (PLAN_STREAM_RESTART + p->drawn) ^ (uint64_t)number << 40, &prng);
             sim_at(s, &h->restart, sim_now_us(s) + draw_lasting(p, &prng));
         }
@@ -191,6 +199,13 @@ void plan_acknowledged(void *plan, uint64_t size) {
 
 /* ---- life -------------------------------------------------------------------------------------------------------- */
 
+static void draw_founders(struct plan *p, struct prng *prng) {
+    uint32_t count = p->swarm->count;
+    uint32_t late = (uint32_t)prng_range(prng, 0, PLAN_LATE_MAX);
+    p->founders = prng_chance(prng, 500000) && late < count ? count - late : count;
+    p->weights[PLAN_JOIN] = p->founders < count ? fault_weight(PLAN_JOIN) : 0;
+}
+
 static void draw_mood(struct plan *p) {
     struct prng prng;
     draw_stream(p, 0, &prng);
@@ -200,6 +215,7 @@ static void draw_mood(struct plan *p) {
     p->weights[PLAN_KILL]++; /* never nothing at all */
     p->pace_us = prng_range(&prng, 2 * SIM_SECOND, 20 * SIM_SECOND);
     p->lasting_us = prng_range(&prng, 1 * SIM_SECOND, 12 * SIM_SECOND);
+    draw_founders(p, &prng);
 }
 
 void plan_init(struct plan *p, struct swarm *w) {
@@ -257,6 +273,7 @@ void plan_start(struct plan *p) {
 
 void plan_heal(struct plan *p) {
     struct sim *s = p->swarm->sim;
+    p->healed = true;
     sim_cancel(s, &p->next);
     sim_cancel(s, &p->watch);
     for (int i = 0; i < PLAN_ACTIVE_MAX; i++) {
@@ -269,7 +286,7 @@ void plan_heal(struct plan *p) {
     for (uint32_t number = 1; number <= p->swarm->count; number++) {
         sim_cancel(s, &p->hosts[number - 1].restart);
         sim_disk_repair(plan_host(p, number));
-        if (!sim_host_up(plan_host(p, number))) {
+        if (!sim_host_up(plan_host(p, number)) && swarm_node(p->swarm, number)->belongs) {
             sim_host_start(plan_host(p, number));
         }
     }

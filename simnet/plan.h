@@ -29,11 +29,22 @@
     X(BLACKOUT, blackout, "blackout", 1)                                                  \
     X(AMBUSH, ambush, "ambush", 4) /* power is cut at the moment a put is acknowledged */ \
     X(PAUSE, pause, "pause", 3)                                                           \
+    X(RING, ring, "ring", 2) /* hears its two neighbours only */                          \
+    X(FLAP, flap, "flap", 3) /* a link comes and goes */                                  \
+    X(RESETS, resets, "resets", 3)                                                        \
+    X(FAR, far, "far", 2) /* all it says and hears takes long */                          \
+    X(KILL_ALL, kill_all, "kill-all", 1)                                                  \
+    X(ROLLING, rolling, "rolling", 2) /* restarts of one after the other */               \
+    X(STUMBLE, stumble, "stumble", 2) /* is killed again and again as it starts */        \
     X(SLOW_DISK, slow_disk, "slow-disk", 4)                                               \
     X(HUNG_DISK, hung_disk, "hung-disk", 2)                                               \
     X(COMMIT, commit, "commit", 1)                                                        \
     X(FULL_DISK, full_disk, "full-disk", 1)                                               \
-    X(WALL, wall, "wall", 1)
+    X(ROT, rot, "rot", 2)                                                                 \
+    X(MISREAD, misread, "misread", 2)                                                     \
+    X(WALL, wall, "wall", 1)                                                              \
+    X(RATE, rate, "rate", 1)                                                              \
+    X(JOIN, join, "join", 6)
 
 enum plan_kind {
 #define PLAN_FAULT_ENUM(id, function, name, weight) PLAN_##id,
@@ -49,6 +60,9 @@ struct plan_fault { /* one under way */
     uint32_t number;
     struct prng prng; /* for this fault alone */
     struct event undo, strike;
+    void (*step)(struct plan_fault *f); /* at the strike */
+    uint32_t turn;                      /* of what is done step by step */
+    uint32_t other;                     /* another host */
     enum plan_kind kind;
     bool active;  /* it has its place, until undo; a skipped one too */
     bool skipped; /* and does nothing there */
@@ -56,17 +70,20 @@ struct plan_fault { /* one under way */
     uint64_t until_us;         /* for who reads; 0: it does not last */
     char text[PLAN_TEXT_SIZE]; /* what it did */
     /* What it holds up while it lasts, by kind: */
-    bool *blocked;        /* by directed link */
-    struct sim_link link; /* LOSSY */
-    bool everywhere;      /* LOSSY, SLOW_DISK, AMBUSH: not only at the host */
-    unsigned slow_envs;   /* SLOW_DISK, AMBUSH: a bit each */
+    bool *blocked; /* by directed link */
+    bool linked;   /* LOSSY, FAR: holds up `link` */
+    struct sim_link link;
+    bool everywhere;    /* LOSSY, SLOW_DISK, AMBUSH: not only at the host */
+    unsigned slow_envs; /* SLOW_DISK, AMBUSH: a bit each */
     uint32_t slow_factor;
-    bool waiting; /* AMBUSH: for an acknowledgement */
+    bool waiting;     /* AMBUSH: for an acknowledgement */
+    uint32_t misread; /* MISREAD: millionths of reads */
 };
 
 struct plan_host {
     struct plan *plan;
     uint32_t number;
+    bool asking; /* JOIN: somebody is asked for a ticket */
     struct event restart;
 };
 
@@ -79,6 +96,8 @@ struct plan {
     uint32_t weights[PLAN_KINDS];
     bool hunting;
     uint64_t pace_us, lasting_us; /* means: between faults, of one */
+    uint32_t founders;            /* hosts beyond these join while things break, or at the end */
+    bool healed;
     struct plan_fault faults[PLAN_ACTIVE_MAX];
     struct plan_host *hosts;
     /* A host that leads what users work on, so that half of the faults hit where it matters; 0: nobody does. */
@@ -99,7 +118,7 @@ void plan_hunt(struct plan *p);
 void plan_start(struct plan *p);
 /* A user just heard that something is stored: what was not durable then is a lie. */
 void plan_acknowledged(void *plan, uint64_t size);
-/* Undoes everything: no fault is left, every host is up. */
+/* Undoes everything: no fault is left, every host that has joined is up. */
 void plan_heal(struct plan *p);
 
 #endif

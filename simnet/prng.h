@@ -20,9 +20,11 @@ enum prng_purpose {
     PRNG_LOSS,     /* by directed link */
     PRNG_STREAM,   /* cuts, timeouts of connections */
     PRNG_DISK,     /* latencies, by host */
-    PRNG_CRASH,    /* what a crash keeps, by host */
+    PRNG_CRASH,    /* what a crash keeps, by host; which reads go astray, by PRNG_ASTRAY + host */
     PRNG_SCENARIO, /* the first number that is free for scenarios */
 };
+
+#define PRNG_ASTRAY ((uint64_t)1 << 32)
 
 /* The stream number `index` of a purpose. */
 void prng_init(struct prng *p, uint64_t seed, unsigned purpose, uint64_t index);

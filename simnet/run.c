@@ -15,7 +15,8 @@
 _Static_assert(RUN_USERS_MAX == WORKLOAD_USERS_MAX, "as many selections as users");
 
 #define RUN_CAPACITY ((uint64_t)8 << 30)
-#define RUN_SAMPLE_US (250 * SIM_MS) /* between looks at invariants */
+#define RUN_SAMPLE_US (250 * SIM_MS)    /* between looks at invariants */
+#define RUN_INVITE_US (60 * SIM_SECOND) /* for a ticket, when nothing is broken */
 #define RUN_READY_US (30 * SIM_SECOND)
 #define RUN_HEALTHY_US (180 * SIM_SECOND)
 #define RUN_QUIET_US (400 * (uint64_t)SIM_SECOND)
@@ -27,6 +28,7 @@ struct run {
     struct run_result *result;
     enum run_checker checking;
     struct swarm swarm;
+    uint32_t belonging; /* hosts that should have joined: the first ones */
     struct history history;
     struct workload load;
     struct plan plan;
@@ -140,18 +142,24 @@ static bool start_node(struct run *r, uint32_t number) {
 
 static bool invite(struct run *r, struct user_result *answer, struct ticket *out) {
     struct user_request q = {.kind = USER_INVITE, .uses = 1};
-    if (!ask(r, 1, &q, answer)) {
-        return false;
-    }
+    uint64_t until = sim_now_us(r->swarm.sim) + RUN_INVITE_US;
+    do {
+        if (!ask(r, 1, &q, answer)) {
+            return false;
+        }
+        if (answer->status != 0 && sim_now_us(r->swarm.sim) > until) {
+            return fail(r, "no ticket: %s", answer->message);
+        }
+    } while (answer->status != 0 && pass_time(r, RUN_POLL_US, NULL, NULL));
     if (answer->status != 0) {
-        return fail(r, "no ticket: %s", answer->message);
+        return false;
     }
     return ticket_decode(answer->ticket, strlen(answer->ticket), out) == 0 || fail(r, "the ticket cannot be read");
 }
 
 static bool gather(struct run *r, struct user_result *answer) {
     r->checking = RUN_GATHER;
-    for (uint32_t number = 1; number <= r->swarm.count; number++) {
+    for (uint32_t number = 1; number <= r->plan.founders; number++) {
         if (number > 1 && !invite(r, answer, &swarm_node(&r->swarm, number)->ticket)) {
             return false;
         }
@@ -159,6 +167,22 @@ static bool gather(struct run *r, struct user_result *answer) {
             return false;
         }
     }
+    r->belonging = r->plan.founders;
+    return true;
+}
+
+/* Those whom the faults did not let in. */
+static bool join_the_rest(struct run *r, struct user_result *answer) {
+    for (uint32_t number = r->plan.founders + 1; number <= r->swarm.count; number++) {
+        struct swarm_node *n = swarm_node(&r->swarm, number);
+        if (!n->belongs) {
+            if (!invite(r, answer, &n->ticket)) {
+                return false;
+            }
+            sim_host_start(n->host);
+        }
+    }
+    r->belonging = r->swarm.count;
     return true;
 }
 
@@ -174,14 +198,14 @@ static bool node_says_healthy(struct run *r, uint32_t number, struct user_result
     }
     *ret_healthy = answer->status == 0 && answer->arcs_total == 1u << r->swarm.bits &&
                    answer->arcs_healthy == answer->arcs_total && answer->arcs_leaderless == 0 &&
-                   answer->members_alive == r->swarm.count && answer->member_count == r->swarm.count;
+                   answer->members_alive == r->belonging && answer->member_count == r->belonging;
     return true;
 }
 
 static bool wait_healthy(struct run *r, struct user_result *answer) {
     r->checking = RUN_HEALTH;
     uint64_t until = sim_now_us(r->swarm.sim) + RUN_HEALTHY_US;
-    for (uint32_t number = 1; number <= r->swarm.count;) {
+    for (uint32_t number = 1; number <= r->belonging;) {
         bool healthy = false;
         if (!node_says_healthy(r, number, answer, &healthy)) {
             return false;
@@ -371,7 +395,8 @@ static bool phases(struct run *r, struct user_result *first, struct user_result 
     }
     sim_note(r->swarm.sim, "healed");
     /* Each of these is worth knowing even if one before it failed; the first one is the reason. */
-    bool good = wait_healthy(r, answer) && read_all_back(r, first, answer) && list_all(r, answer);
+    bool good =
+        join_the_rest(r, answer) && wait_healthy(r, answer) && read_all_back(r, first, answer) && list_all(r, answer);
     good = check_history(r) && good;
     return good && wait_quiet(r);
 }

@@ -28,8 +28,10 @@
 #define SIM_MS 1000u
 #define SIM_SECOND 1000000u
 #define SIM_FOREVER UINT64_MAX
+#define SIM_DRIFT_PPM_MAX 500 /* as far as a kernel's clock discipline goes */
 
 struct clock;
+struct digest;
 struct net;
 struct random;
 struct sim;
@@ -112,6 +114,10 @@ void sim_host_abandon_ops(struct sim_host *h);
 /* Nothing of the host runs until then: the process is stopped, or its machine swaps. */
 void sim_host_pause(struct sim_host *h, uint64_t until_us);
 void sim_host_step_wall(struct sim_host *h, int64_t by_ms);
+/* Both clocks run that much faster from here on; a start keeps it. */
+void sim_host_set_rate(struct sim_host *h, int32_t drift_ppm);
+/* Every connection of the host with others breaks at once, seen at both ends. */
+void sim_host_reset(struct sim_host *h);
 /* The environments, to look into or to damage between events. They outlive crashes. */
 struct store *sim_host_store(struct sim_host *h, enum disk_env env);
 
@@ -125,10 +131,15 @@ void sim_disk_hang(struct sim_host *h, uint64_t until_us);
 void sim_disk_full(struct sim_host *h, bool full);
 /* The next commit of the environment fails, unless the host is started again before. */
 void sim_disk_fail_commit(struct sim_host *h, enum disk_env env);
+/* That part of the reads of chunks find the bytes of another chunk. */
+void sim_disk_misread(struct sim_host *h, uint32_t millionths);
 /* None of these faults is left. */
 void sim_disk_repair(struct sim_host *h);
 /* Everything is lost. The host must be down. */
 void sim_disk_wipe(struct sim_host *h);
+/* One bit of what is stored of this chunk is another from here on, drawn from `random`. False: the chunk is not there.
+ */
+bool sim_disk_rot(struct sim_host *h, const struct digest *d, uint64_t random);
 
 /* ---- the network between hosts ----------------------------------------------------------------------------------- */
 

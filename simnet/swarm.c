@@ -24,11 +24,30 @@ void swarm_fail(struct swarm *w, const char *format, ...) {
     }
 }
 
+void swarm_damaged(struct swarm *w, uint32_t host, const struct digest *d) {
+    if (w->damage_count == w->damage_capacity) {
+        w->damage_capacity = w->damage_capacity == 0 ? 16 : w->damage_capacity * 2;
+        w->damages = realloc(w->damages, w->damage_capacity * sizeof(*w->damages));
+        CHECK(w->damages != NULL);
+    }
+    w->damages[w->damage_count++] = (struct swarm_damage){.host = host, .digest = *d};
+}
+
+bool swarm_is_damaged(const struct swarm *w, uint32_t host, const struct digest *d) {
+    for (size_t i = 0; i < w->damage_count; i++) {
+        if (w->damages[i].host == host && digest_equal(&w->damages[i].digest, d)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void on_ready(void *ctx, const struct node_ready *ready) {
     struct swarm_node *n = ctx;
     CHECK(ready->node != 0);
     n->ready = true;
     n->number = ready->node;
+    n->newcomer = false;
     sim_note(n->swarm->sim, "%u ready as node %u", (unsigned)sim_host_number(n->host), (unsigned)ready->node);
 }
 
@@ -36,7 +55,7 @@ static void on_failed(void *ctx, int status, const char *message) {
     struct swarm_node *n = ctx;
     struct swarm *w = n->swarm;
     sim_note(w->sim, "%u failed: %s: %s", (unsigned)sim_host_number(n->host), err_name(status), message);
-    if (!n->excused) {
+    if (!n->excused && !n->newcomer) {
         swarm_fail(w, "node %u ended: %s", (unsigned)sim_host_number(n->host), message);
     }
     sim_at(w->sim, &n->down, sim_now_us(w->sim) + SWARM_EXIT_US);
@@ -76,6 +95,7 @@ static void boot(void *ctx, struct sim_host *h, const struct sim_ports *ports) {
     struct swarm_node *n = swarm_node(w, sim_host_number(h));
     CHECK(n->node == NULL);
     n->ready = false;
+    n->belongs = true;
     witness_started(w->witness, sim_host_number(h));
     struct node_params params = {
         .net = ports->net,
@@ -160,6 +180,7 @@ void swarm_release(struct swarm *w) {
     witness_release(w->witness);
     free(w->witness);
     free(w->nodes);
+    free(w->damages);
     *w = (struct swarm){0};
 }
 

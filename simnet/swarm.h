@@ -21,6 +21,13 @@ struct swarm_node {
     bool ready;           /* since its start */
     bool excused;         /* a fault was made that may end it */
     bool left;            /* it is a member no more: it ends whenever its host starts again, and nobody audits it */
+    bool belongs;         /* it has been started once: it may be started again */
+    bool newcomer;        /* it joins while things break: it may end when it does not get through */
+};
+
+struct swarm_damage {
+    uint32_t host;
+    struct digest digest;
 };
 
 struct swarm {
@@ -31,6 +38,9 @@ struct swarm {
     uint64_t seed, capacity, settle_ms, out_after_ms;
     bool odd;
     struct witness *witness;
+    struct swarm_damage *damages; /* copies of chunks that rotted */
+    size_t damage_count, damage_capacity;
+    bool misreads;                    /* a disk has given wrong bytes */
     char failure[SWARM_MESSAGE_SIZE]; /* what went wrong first; "": nothing */
 };
 
@@ -51,6 +61,9 @@ void swarm_release(struct swarm *w);
 struct swarm_node *swarm_node(struct swarm *w, uint32_t number); /* 1..count */
 /* Something happened that no fault explains. */
 void swarm_fail(struct swarm *w, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* This host's copy of a chunk is not what it was. */
+void swarm_damaged(struct swarm *w, uint32_t host, const struct digest *d);
+bool swarm_is_damaged(const struct swarm *w, uint32_t host, const struct digest *d);
 /* Every node's own checks, and one more look at the tables. */
 void swarm_check(struct swarm *w);
 

@@ -5,6 +5,7 @@
 
 #include "buf.h"
 #include "check.h"
+#include "copies.h"
 #include "errors.h"
 #include "internal.h"
 #include "machine.h"
@@ -184,15 +185,6 @@ struct durable { /* what a quorum's disks are asked about */
     uint64_t leader; /* 0: about an entry */
 };
 
-static uint32_t host_of_node(const struct witness *w, uint32_t node) {
-    for (uint32_t i = 0; i < w->swarm->count; i++) {
-        if (w->swarm->nodes[i].number == node) {
-            return i + 1;
-        }
-    }
-    return 0;
-}
-
 static bool entry_held(struct txn *t, uint32_t group, uint64_t replica, uint64_t index, uint64_t term) {
     struct hard_row hard;
     struct slice row;
@@ -218,7 +210,7 @@ static bool vote_held(struct txn *t, uint32_t group, uint64_t replica, uint64_t 
 static bool on_disk(void *ctx, uint64_t id) {
     struct durable *d = ctx;
     const struct raft_replica *row = raft_config_find(d->config, id);
-    uint32_t host = row != NULL ? host_of_node(d->witness, row->node) : 0;
+    uint32_t host = row != NULL ? copies_host(d->witness->swarm, row->node) : 0;
     if (host == 0) {
         return true; /* its host was wiped since: nobody can tell */
     }

@@ -174,9 +174,11 @@ static void tell_result(struct worker *w, const struct user_result *r) {
 /* ---- what is heard ----------------------------------------------------------------------------------------------- */
 
 /* What no fault of the plan explains. */
-static bool inexcusable(const struct user_result *r) {
-    return r->broken || r->status == ERR_INVALID || r->status == ERR_PROTOCOL || r->status == ERR_CORRUPT ||
-           r->status == ERR_TOO_LARGE || r->status == ERR_AUTH || r->status == ERR_REFUSED;
+static bool inexcusable(const struct swarm *w, const struct user_result *r) {
+    bool damaged = w->damage_count > 0 || w->misreads; /* and who has the good copies may be out of reach */
+    return r->broken || r->status == ERR_INVALID || r->status == ERR_PROTOCOL ||
+           (r->status == ERR_CORRUPT && !damaged) || r->status == ERR_TOO_LARGE || r->status == ERR_AUTH ||
+           r->status == ERR_REFUSED;
 }
 
 static void note_failure(struct workload *l, const struct user_request *q, const struct user_result *r) {
@@ -229,7 +231,7 @@ static void on_done(void *ctx, const struct user_result *result) {
     struct workload *l = w->load;
     w->busy = false;
     tell_result(w, result);
-    if (inexcusable(result)) {
+    if (inexcusable(l->swarm, result)) {
         note_failure(l, &w->request, result);
     }
     if (w->request.kind != USER_LIST) {

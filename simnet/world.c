@@ -10,7 +10,7 @@
 #include "internal.h"
 
 #define SIM_LINE_SIZE 512
-#define SIM_DRIFT_PPM_MAX 200
+#define SIM_DRIFT_PPM_DRAWN 200
 #define SIM_WALL_OFFSET_MS_MAX 2000
 
 /* ---- what happened ----------------------------------------------------------------------------------------------- */
@@ -101,12 +101,13 @@ static void host_init(struct sim *s, uint32_t number) {
         h->slow_factor[env] = 1;
     }
     h->next_port = 40000;
-    h->drift_ppm = (int32_t)prng_range(&prng, 0, 2 * SIM_DRIFT_PPM_MAX) - SIM_DRIFT_PPM_MAX;
+    h->drift_ppm = (int32_t)prng_range(&prng, 0, 2 * SIM_DRIFT_PPM_DRAWN) - SIM_DRIFT_PPM_DRAWN;
     h->wall_offset_us =
         ((int64_t)prng_range(&prng, 0, 2 * SIM_WALL_OFFSET_MS_MAX) - SIM_WALL_OFFSET_MS_MAX) * (int64_t)SIM_MS;
     prng_init(&h->random_prng, s->options.seed, PRNG_RANDOM, number);
     prng_init(&h->disk_prng, s->options.seed, PRNG_DISK, number);
     prng_init(&h->crash_prng, s->options.seed, PRNG_CRASH, number);
+    prng_init(&h->damage_prng, s->options.seed, PRNG_CRASH, PRNG_ASTRAY + number);
     snprintf(h->addr, sizeof(h->addr), "node%" PRIu32 ":%u", number, SIM_PORT);
 }
 

@@ -16,6 +16,10 @@ int store_open_lmdb(const char *path, uint64_t map_size, struct store **ret_stor
 /* The in-memory twin: an ordered map with the same semantics, including abort. For one thread; aborts the process when
  * memory runs out, or when a second write transaction is begun before the first has ended. */
 int store_open_mem(struct store **ret_store);
+/* Damage of the in-memory twin, as of a medium that forgets: one bit of a committed value, which every transaction
+ * under way sees too. bit is counted from the value's first byte, and taken modulo its size. ERR_NOT_FOUND: no such
+ * key, or an empty value. */
+int store_mem_flip(struct store *s, enum txn_table table, struct slice key, uint64_t bit);
 void store_close(struct store *s); /* all transactions must have ended; NULL is fine */
 
 /* Transactions. A write transaction ends by commit or abort; commit makes it durable before it returns. A read

@@ -16,7 +16,7 @@
 
 #define MEM_MAP_BYTES ((uint64_t)1 << 40) /* nominal: the host's memory is the real limit */
 
-/* A key and its value: never changed, shared by all copies of its node. */
+/* A key and its value: never changed (but by store_mem_flip), shared by all copies of its node. */
 struct item {
     uint32_t refs;
     uint32_t key_size;
@@ -393,6 +393,19 @@ static const struct store_ops mem_store_ops = {
     .used_bytes = mem_store_used_bytes,
     .map_bytes = mem_store_map_bytes,
 };
+
+int store_mem_flip(struct store *base, enum txn_table table, struct slice key, uint64_t bit) {
+    struct mem_store *s = (struct mem_store *)base;
+    CHECK(base->ops == &mem_store_ops);
+    CHECK(table < TABLE_COUNT && key.size > 0 && key.size <= TXN_KEY_MAX);
+    struct item *i = tree_find(s->roots[table], key);
+    if (!i || i->value_size == 0) {
+        return ERR_NOT_FOUND;
+    }
+    uint64_t at = bit % ((uint64_t)i->value_size * 8);
+    i->bytes[i->key_size + at / 8] ^= (uint8_t)(1u << at % 8);
+    return 0;
+}
 
 int store_open_mem(struct store **ret_store) {
     struct mem_store *s = calloc(1, sizeof(*s));

@@ -413,6 +413,25 @@ static void resets_are_seen_at_both_ends(void **state) {
     sim_free(f.sim);
 }
 
+static void a_reset_host_loses_every_connection_and_may_dial_anew(void **state) {
+    (void)state;
+    struct fixture f;
+    open_world(&f, 1);
+    struct end *far, *near = join(&f, &far);
+    struct end *other_far, *other = join(&f, &other_far);
+    sim_host_reset(sim_host(f.sim, 2));
+    run_for(&f, SIM_SECOND);
+    assert_int_equal(near->status, ERR_IO);
+    assert_int_equal(far->status, ERR_IO);
+    assert_int_equal(other->status, ERR_IO);
+    assert_int_equal(other_far->status, ERR_IO);
+    near = join(&f, &far);
+    send_more(near, 1000);
+    run_for(&f, SIM_SECOND);
+    assert_int_equal(far->received, 1000);
+    sim_free(f.sim);
+}
+
 static void a_killed_process_closes_its_connections(void **state) {
     (void)state;
     struct fixture f;
@@ -517,6 +536,7 @@ int main(void) {
         cmocka_unit_test(a_clogged_path_holds_back),
         cmocka_unit_test(connections_overtake_each_other),
         cmocka_unit_test(resets_are_seen_at_both_ends),
+        cmocka_unit_test(a_reset_host_loses_every_connection_and_may_dial_anew),
         cmocka_unit_test(a_killed_process_closes_its_connections),
         cmocka_unit_test(a_power_cut_leaves_half_a_connection),
         cmocka_unit_test(a_paused_host_loses_nothing),

@@ -103,10 +103,15 @@ static void play_plan(uint64_t seed, const struct selection *select, struct line
     plan_release(&p);
 }
 
-/* A crash says which hosts it found down already, which other faults decide; its time stays. */
+/* What a fault finds (which hosts are down already, which copies can be spared) other faults decide; its time stays. */
 static bool same_fault(const char *a, const char *b) {
-    bool crash = strstr(a, " kill: ") != NULL || strstr(a, " power: ") != NULL || strstr(a, " blackout: ") != NULL;
-    return crash ? strncmp(a, b, (size_t)(strstr(a, ": ") - a)) == 0 : strcmp(a, b) == 0;
+    static const char *const finds[] = {
+        " kill: ", " power: ", " blackout: ", " kill-all: ", " rolling: ", " stumble: ", " rot: ", " join: "};
+    bool found = false;
+    for (size_t i = 0; i < sizeof(finds) / sizeof(finds[0]); i++) {
+        found = found || strstr(a, finds[i]) != NULL;
+    }
+    return found ? strncmp(a, b, (size_t)(strstr(a, ": ") - a)) == 0 : strcmp(a, b) == 0;
 }
 
 static void skipped_faults_leave_the_others_as_they_are(void **state) {

@@ -295,6 +295,25 @@ static void clocks_drift_and_wake_on_time(void **state) {
     sim_free(w.sim);
 }
 
+static void a_clock_that_changes_its_rate_goes_on_from_where_it_was(void **state) {
+    (void)state;
+    struct world w;
+    open_world(&w, 3);
+    struct sim_host *h = sim_host(w.sim, 1);
+    for (int round = 0; round < 10; round++) {
+        uint64_t monotonic = clock_now_ms(w.hosts[1]->ports.clock), wall = clock_wall_ms(w.hosts[1]->ports.clock);
+        sim_host_set_rate(h, round % 2 == 0 ? SIM_DRIFT_PPM_MAX : -SIM_DRIFT_PPM_MAX);
+        assert_in_range(clock_now_ms(w.hosts[1]->ports.clock), monotonic, monotonic + 1);
+        assert_in_range(clock_wall_ms(w.hosts[1]->ports.clock), wall - 1, wall + 1);
+        sim_run_until(w.sim, sim_now_us(w.sim) + 100 * (uint64_t)SIM_SECOND);
+        uint64_t wanted = round % 2 == 0 ? 100050 : 99950;
+        assert_in_range(clock_now_ms(w.hosts[1]->ports.clock) - monotonic, wanted - 1, wanted + 1);
+        assert_in_range(clock_wall_ms(w.hosts[1]->ports.clock) - wall, wanted - 2, wanted + 2);
+    }
+    assert_int_equal(w.hosts[1]->early, 0);
+    sim_free(w.sim);
+}
+
 static void wake_now(void *ctx) {
     struct chatter *c = ctx;
     c->wakes++;
@@ -431,6 +450,7 @@ int main(void) {
         cmocka_unit_test(the_same_seed_gives_the_same_run),
         cmocka_unit_test(one_byte_changes_the_hash),
         cmocka_unit_test(clocks_drift_and_wake_on_time),
+        cmocka_unit_test(a_clock_that_changes_its_rate_goes_on_from_where_it_was),
         cmocka_unit_test(virtual_time_goes_on_however_often_a_host_wakes),
         cmocka_unit_test(a_pause_delays_every_event_of_the_host_only),
         cmocka_unit_test(a_new_start_draws_new_randomness),
