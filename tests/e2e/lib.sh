@@ -80,6 +80,11 @@ ends_well() {
     }
 }
 
+# A test with more to take away at its end has a function of this name.
+at_end() {
+    :
+}
+
 at_exit() {
     status=$?
     trap '' HUP INT TERM
@@ -89,6 +94,7 @@ at_exit() {
     # shellcheck disable=SC2086 # a list
     [ -z "$pids" ] || kill -KILL $pids 2>/dev/null
     wait 2>/dev/null
+    at_end
     if [ -n "${KEEP:-}" ]; then
         echo "kept: $work"
     else
