@@ -142,7 +142,7 @@ struct create_op {
 static int create_run(struct txn *t, struct disk_op *op) {
     struct create_op *c = (struct create_op *)op;
     int rc = swarm_row_put(t, &c->row);
-    return rc || !c->groups ? rc : groups_create_swarm(t, c->row.settings.bits, c->row.self);
+    return rc || !c->groups ? rc : groups_create_logs(t, c->row.settings.bits, c->row.self);
 }
 
 static void create_done(struct disk_op *op, int status) {
@@ -155,15 +155,33 @@ static void create_done(struct disk_op *op, int status) {
     }
 }
 
+static int state_run(struct txn *t, struct disk_op *op) {
+    struct create_op *c = (struct create_op *)op;
+    return groups_create_state(t, c->row.settings.bits, c->row.self);
+}
+
+static void state_done(struct disk_op *op, int status) {
+    struct create_op *c = (struct create_op *)op;
+    struct disk *disk = c->node->params.disk;
+    CHECK(status == 0);
+    if (c->node->state == NODE_STOPPED) {
+        free(c);
+        return;
+    }
+    c->op = (struct disk_op){.run = create_run, .done = create_done};
+    disk_write(disk, DISK_LOG, &c->op);
+}
+
+/* The swarm's row comes last: with it the swarm exists. */
 static void write_swarm(struct node *n, bool groups) {
     struct create_op *c = calloc(1, sizeof(*c));
     CHECK(c);
-    c->op.run = create_run;
-    c->op.done = create_done;
     c->node = n;
     c->row = n->swarm;
     c->groups = groups;
-    disk_write(n->params.disk, DISK_META, &c->op);
+    c->op.run = groups ? state_run : create_run;
+    c->op.done = groups ? state_done : create_done;
+    disk_write(n->params.disk, groups ? DISK_META : DISK_LOG, &c->op);
 }
 
 static void create_swarm(struct node *n) {
@@ -317,5 +335,5 @@ void boot_load(struct node *n) {
     l->op.done = load_done;
     l->node = n;
     n->state = NODE_LOADING;
-    disk_read(n->params.disk, DISK_META, &l->op);
+    disk_read(n->params.disk, DISK_LOG, &l->op);
 }

@@ -97,7 +97,7 @@ static void save(struct node *n, uint64_t since) {
     s->op.done = save_done;
     s->epoch = members_epoch(n->members);
     s->count = count;
-    disk_write(n->params.disk, DISK_META, &s->op);
+    disk_write(n->params.disk, DISK_LOG, &s->op);
 }
 
 /* The swarm goes on without us. The table is written before the process ends, or we hear it again at the next start. */

@@ -126,7 +126,7 @@ static void looked(void *ctx, int status, const struct raft_config *config, cons
         a->state = ARRIVAL_BARRIER;
         a->looking = true;
         a->op = (struct disk_op){.run = barrier_run, .done = barrier_done};
-        disk_write(a->files->params.disk, DISK_META, &a->op);
+        disk_read_latest(a->files->params.disk, DISK_META, &a->op);
     } else if (rc == ERR_NOT_FOUND && a->wait) {
         a->state = ARRIVAL_WAITING;
     } else {

@@ -115,15 +115,16 @@ static void ask(struct sweep *s) {
         uint32_t group = files_group_of(s->files, &d->digest);
         groups_info(g, group, &info);
         d->asked = info.here;
-        /* A replica that awaits its first snapshot does not know what it will need. */
-        d->spared = info.here && info.applied == 0;
+        /* A replica that awaits its first snapshot, or has yet to apply again what a crash took back, does not know what
+         * it will need. */
+        d->spared = info.here && (info.applied == 0 || !info.recovered);
         if (d->asked) {
             groups_arc(g, group, &d->arc);
         }
     }
     s->state = SWEEP_ASKING;
     s->op = (struct disk_op){.run = ask_run, .done = ask_done};
-    disk_read(s->files->params.disk, DISK_META, &s->op);
+    disk_read_latest(s->files->params.disk, DISK_META, &s->op);
 }
 
 /* ---- what is here? ---------------------------------------------------------------------------------------------- */

@@ -1,4 +1,6 @@
-/* Committed entries are applied inside the writer's transaction: state and applied index change together. */
+/* Committed entries are applied inside the state's transaction: state and applied index change together. Their results
+ * count from then on, for the log is durable on a majority; that the state is durable comes later, and lets the log be
+ * shortened. Only what is durable in the own log is applied, so the state is never ahead of it. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,7 +11,7 @@ struct apply_op {
     struct replica *replica;
     uint32_t group;
     struct machine_arc arc;
-    struct applied_row row; /* in: before; out: after */
+    struct applied_row row; /* before, then after */
     struct buf results;     /* all answers, one behind the other */
     struct machine_effects effects;
     uint32_t count;
@@ -87,7 +89,7 @@ static void compact(struct replica *r) {
     const struct groups_tuning *tuning = &r->groups->params.tuning;
     struct raft_status st;
     raft_status(r->raft, &st);
-    uint64_t base = st.first - 1, upto = r->applied;
+    uint64_t base = st.first - 1, upto = r->saved;
     if (upto <= base || (st.last - base < tuning->compact_entries && st.log_bytes < tuning->compact_bytes)) {
         return;
     }
@@ -103,18 +105,18 @@ static void compact(struct replica *r) {
         return;
     }
     struct raft_event ev = {.kind = RAFT_EV_COMPACT, .index = upto};
-    if (replica_step(r, &ev) == 0) {
-        persist_compact(r, base);
+    if (!r->installing && replica_step(r, &ev) == 0) {
+        persist_compact(r);
     }
 }
 
-static void apply_free(struct apply_op *a) {
+static void release_results(struct apply_op *a) {
     for (uint32_t i = 0; i < a->count; i++) {
         raft_entry_unref(a->slots[i].entry);
     }
+    a->count = 0;
     buf_release(&a->results);
     machine_effects_release(&a->effects);
-    free(a);
 }
 
 static void report_effects(struct replica *r, struct apply_op *a) {
@@ -129,15 +131,11 @@ static void report_effects(struct replica *r, struct apply_op *a) {
     }
 }
 
-static void apply_done(struct disk_op *op, int status) {
+static void apply_ran(struct disk_op *op) {
     struct apply_op *a = (struct apply_op *)op;
     struct replica *r = a->replica;
-    struct groups *g = r->groups;
-    bool dead = r->dead;
-    CHECK(status == 0);
     r->applying = false;
-    replica_op_done(r);
-    if (!dead && !g->stopped && a->row.index > r->applied) {
+    if (!r->dead && !r->groups->stopped && a->row.index > r->applied) {
         r->applied = a->row.index;
         r->applied_term = a->row.term;
         r->stamp_ms = a->row.stamp_ms;
@@ -145,18 +143,38 @@ static void apply_done(struct disk_op *op, int status) {
             answer(r, a, i);
         }
         report_effects(r, a);
-        struct raft_event ev = {.kind = RAFT_EV_APPLIED, .index = r->applied};
-        (void)replica_step(r, &ev);
         replica_reads_ready(r);
-        compact(r);
         apply_queue(r);
         membership_applied(r);
     }
-    apply_free(a);
+    release_results(a);
+}
+
+static void apply_done(struct disk_op *op, int status) {
+    struct apply_op *a = (struct apply_op *)op;
+    struct replica *r = a->replica;
+    bool dead = r->dead, stopped = r->groups->stopped;
+    uint64_t index = a->row.index;
+    CHECK(status == 0);
+    release_results(a); /* of an operation that was given back before it ran */
+    free(a);
+    replica_op_done(r);
+    if (!dead && !stopped && index > r->saved) {
+        r->saved = index;
+        struct raft_event ev = {.kind = RAFT_EV_APPLIED, .index = r->saved};
+        (void)replica_step(r, &ev);
+        compact(r);
+    }
+}
+
+/* As far as may be applied. */
+static uint64_t ripe(const struct replica *r) {
+    uint64_t durable = raft_durable(r->raft);
+    return r->commit < durable ? r->commit : durable;
 }
 
 void apply_queue(struct replica *r) {
-    if (!r->apply_queued && !r->applying && !r->installing && !r->dead && r->commit > r->applied) {
+    if (!r->apply_queued && !r->applying && !r->installing && !r->dead && ripe(r) > r->applied) {
         r->apply_queued = true;
         TAILQ_INSERT_TAIL(&r->groups->apply, r, apply_link);
         groups_flush_soon(r->groups);
@@ -165,7 +183,7 @@ void apply_queue(struct replica *r) {
 
 static void apply_start(struct replica *r) {
     struct groups *g = r->groups;
-    uint64_t last = r->commit;
+    uint64_t last = ripe(r);
     if (last > r->applied + g->params.tuning.apply_max) {
         last = r->applied + g->params.tuning.apply_max;
     }
@@ -173,12 +191,16 @@ static void apply_start(struct replica *r) {
     struct apply_op *a = calloc(1, sizeof(*a) + count * sizeof(a->slots[0]));
     CHECK(a); /* a replica that cannot apply must not go on */
     a->op.run = apply_run;
+    a->op.ran = apply_ran;
     a->op.done = apply_done;
     a->replica = r;
     a->group = r->group;
     groups_arc(g, r->group, &a->arc);
-    a->row = (struct applied_row){
-        .index = r->applied, .term = r->applied_term, .stamp_ms = r->stamp_ms, .config = r->applied_config};
+    a->row = (struct applied_row){.replica = r->id,
+                                  .index = r->applied,
+                                  .term = r->applied_term,
+                                  .stamp_ms = r->stamp_ms,
+                                  .config = r->applied_config};
     buf_init(&a->results, APPLY_RESULTS_MAX);
     for (uint32_t i = 0; i < count; i++) {
         struct raft_entry *e = raft_entry_at(r->raft, r->applied + 1 + i);
@@ -188,7 +210,7 @@ static void apply_start(struct replica *r) {
     a->count = count;
     r->applying = true;
     r->ops++;
-    disk_write(g->params.disk, DISK_META, &a->op);
+    disk_write_lazy(g->params.disk, DISK_META, &a->op);
 }
 
 void apply_flush(struct groups *g) {
@@ -196,7 +218,7 @@ void apply_flush(struct groups *g) {
         struct replica *r = TAILQ_FIRST(&g->apply);
         TAILQ_REMOVE(&g->apply, r, apply_link);
         r->apply_queued = false;
-        if (!r->installing && !r->applying && r->commit > r->applied) {
+        if (!r->installing && !r->applying && ripe(r) > r->applied) {
             apply_start(r);
         }
     }

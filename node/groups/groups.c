@@ -40,6 +40,7 @@ int groups_new(const struct groups_params *params, struct groups **ret_groups) {
     TAILQ_INIT(&g->snapshots);
     TAILQ_INIT(&g->snapshots_waiting);
     TAILQ_INIT(&g->sequence_order);
+    journal_init(&g->journal);
     g->client = random_u64(params->random) | 1;
     g->next_seq = 1;
     *ret_groups = g;
@@ -79,138 +80,14 @@ void groups_free(struct groups *g) {
         HASH_DEL(g->sequences, s);
         free(s);
     }
+    journal_release(&g->journal);
     routes_free(g->routes);
     free(g->replicas);
     free(g->tombstones);
     free(g);
 }
 
-/* ---- creation and loading --------------------------------------------------------------------------------------- */
-
-/* Every group begins as if a snapshot at index 1 held its first configuration: this node alone. */
-int groups_create_swarm(struct txn *t, unsigned bits, uint32_t self) {
-    struct raft_config c = {.index = 1, .next_id = 2, .count = 1};
-    c.replicas[0] = (struct raft_replica){.id = 1, .node = self, .flags = RAFT_VOTER};
-    struct hard_row hard = {.replica = 1, .hard = {.term = 1}, .base_index = 1, .base_term = 1, .config = c};
-    struct applied_row applied = {.index = 1, .term = 1, .config = c};
-    CHECK(bits <= RING_BITS_MAX && self > 0);
-    for (uint32_t group = 0; group <= 1u << bits; group++) {
-        int rc = hard_row_put(t, group, &hard);
-        rc = rc ? rc : applied_row_put(t, group, &applied);
-        if (rc) {
-            return rc;
-        }
-    }
-    return 0;
-}
-
-struct load_op {
-    struct disk_op op;
-    struct groups *groups;
-    uint32_t count;
-    void (*started)(void *ctx, int status);
-    void *ctx;
-    struct load_row {
-        struct hard_row hard;
-        struct applied_row applied;
-        struct raft_entry **entries;
-        size_t entry_count;
-    } rows[];
-};
-
-static int load_row(struct txn *t, uint32_t group, struct load_row *row) {
-    int rc = hard_row_get(t, group, &row->hard);
-    if (rc == ERR_NOT_FOUND || (rc == 0 && row->hard.replica == 0)) {
-        return 0;
-    }
-    rc = rc ? rc : applied_row_get(t, group, &row->applied);
-    if (rc == ERR_NOT_FOUND) {
-        rc = 0; /* a replica that awaits its first snapshot */
-    }
-    return rc ? rc : log_load(t, group, row->hard.base_index + 1, &row->entries, &row->entry_count);
-}
-
-static int load_run(struct txn *t, struct disk_op *op) {
-    struct load_op *l = (struct load_op *)op;
-    int rc = 0;
-    for (uint32_t i = 0; i < l->count && !rc; i++) {
-        rc = load_row(t, i, &l->rows[i]);
-    }
-    return rc;
-}
-
-static int begin_replica(struct groups *g, uint32_t group, struct load_row *row) {
-    int rc = 0;
-    g->tombstones[group] = row->hard.tombstone;
-    if (row->hard.replica == 0) {
-        return 0;
-    }
-    struct replica *r = replica_new(g, group, &row->hard, &row->applied, row->entries, row->entry_count, &rc);
-    if (!r) {
-        return rc;
-    }
-    g->replicas[group] = r;
-    replica_learn_route(r);
-    g->params.hooks.installed(g->params.hooks.ctx, group, r->applied);
-    return 0;
-}
-
-/* A group whose only voter is here need not wait for an election timeout. */
-static void campaign_alone(struct groups *g) {
-    for (uint32_t i = 0; i < g->count; i++) {
-        struct replica *r = g->replicas[i];
-        const struct raft_config *c = r ? raft_config(r->raft) : NULL;
-        if (c && c->count == 1 && c->replicas[0].id == r->id) {
-            struct raft_event ev = {.kind = RAFT_EV_CAMPAIGN};
-            (void)replica_step(r, &ev);
-        }
-    }
-}
-
-static void load_done(struct disk_op *op, int status) {
-    struct load_op *l = (struct load_op *)op;
-    struct groups *g = l->groups;
-    int rc = status;
-    for (uint32_t i = 0; i < l->count; i++) {
-        if (!rc && !g->stopped) {
-            rc = begin_replica(g, i, &l->rows[i]);
-        }
-        for (size_t k = 0; k < l->rows[i].entry_count; k++) {
-            raft_entry_unref(l->rows[i].entries[k]);
-        }
-        free(l->rows[i].entries);
-    }
-    if (!g->stopped) {
-        g->running = rc == 0;
-        if (!rc) {
-            snapshot_clear(g, 0, g->count);
-            campaign_alone(g);
-            timer_start(g->params.timers, &g->orphans, clock_now_ms(g->params.clock) + GROUPS_ORPHAN_MS);
-        }
-        l->started(l->ctx, rc);
-    }
-    free(l);
-}
-
-void groups_start(struct groups *g, unsigned bits, uint32_t self, void (*started)(void *ctx, int status), void *ctx) {
-    uint32_t count = (1u << bits) + 1;
-    CHECK(bits <= RING_BITS_MAX && self > 0 && !g->replicas);
-    struct load_op *l = calloc(1, sizeof(*l) + count * sizeof(l->rows[0]));
-    g->bits = bits;
-    g->self = self;
-    g->count = count;
-    g->replicas = calloc(count, sizeof(struct replica *));
-    g->tombstones = calloc(count, sizeof(uint64_t));
-    int rc = routes_new(count, &g->routes);
-    CHECK(l && g->replicas && g->tombstones && rc == 0);
-    l->op.run = load_run;
-    l->op.done = load_done;
-    l->groups = g;
-    l->count = count;
-    l->started = started;
-    l->ctx = ctx;
-    disk_read(g->params.disk, DISK_META, &l->op);
-}
+/* ---- the goal ---------------------------------------------------------------------------------------------------- */
 
 void groups_set_placement(struct groups *g, const struct members *m, const struct placement *p) {
     g->members = m;
@@ -375,6 +252,8 @@ void groups_info(const struct groups *g, uint32_t group, struct groups_info *out
         out->replica = r->id;
         out->term = st.term;
         out->applied = r->applied;
+        out->saved = r->saved;
+        out->recovered = r->applied >= r->recovered;
         out->commit = st.commit;
         out->config = *raft_config(r->raft);
         out->committed = *raft_config_committed(r->raft);
@@ -413,6 +292,7 @@ void groups_invariant(const struct groups *g) {
         if (r) {
             CHECK(r->group == i && !r->dead && r->id > g->tombstones[i]);
             CHECK(r->commit >= r->applied || r->installing);
+            CHECK(r->applied >= r->saved && r->saved >= r->base);
             raft_invariant(r->raft);
         }
     }

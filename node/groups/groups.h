@@ -55,8 +55,10 @@ struct groups_params {
 int groups_new(const struct groups_params *params, struct groups **ret_groups);
 void groups_free(struct groups *g);
 
-/* Writes the first replica of every group of a new swarm (inside the transaction of the caller's operation). */
-int groups_create_swarm(struct txn *t, unsigned bits, uint32_t self);
+/* Write the first replica of every group of a new swarm, inside the transactions of the caller's operations: its state
+ * into DISK_META; when that is durable, its terms and configurations into DISK_LOG. */
+int groups_create_state(struct txn *t, unsigned bits, uint32_t self);
+int groups_create_logs(struct txn *t, unsigned bits, uint32_t self);
 /* Loads every replica from disk and begins; `started` is called once. */
 void groups_start(struct groups *g, unsigned bits, uint32_t self, void (*started)(void *ctx, int status), void *ctx);
 void groups_stop(struct groups *g);
@@ -82,7 +84,7 @@ void groups_propose(struct groups *g, uint32_t group, const struct buf *command,
 /* Linearizable: answered by the leader after a read index round. */
 void groups_query(struct groups *g, uint32_t group, const struct buf *query, uint64_t timeout_ms, groups_cb *cb,
                   void *ctx);
-/* From this node's own tables as they stand (at least everything already given to hooks.applied); an arc that is not
+/* From this node's own tables as they stand (everything already given to hooks.applied, durable or not); an arc that is not
  * served here is empty. */
 void groups_query_local(struct groups *g, uint32_t group, const struct buf *query, groups_cb *cb, void *ctx);
 
@@ -102,6 +104,8 @@ void groups_arc(const struct groups *g, uint32_t group, struct machine_arc *out)
 struct groups_info {
     bool here, leading;
     uint64_t replica, term, applied, commit;
+    uint64_t saved; /* applied, and durably so */
+    bool recovered; /* has applied everything that was in its log at the start: what it applied before a crash, it has */
     struct raft_config config; /* effective; count 0 when not here */
     struct raft_config committed;
 };

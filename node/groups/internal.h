@@ -11,6 +11,7 @@
 #include "codec.h"
 #include "errors.h"
 #include "groups.h"
+#include "journal.h"
 #include "rows.h"
 
 #define STAMP_SIZE 8           /* leader's wall clock before every command */
@@ -25,6 +26,9 @@
 #define GROUPS_ORPHAN_MS 10000 /* without a leader for this long: does it still belong? */
 #define GROUPS_LOG_STRETCH 4   /* a log may grow so many times too long while a snapshot is under way */
 #define GROUPS_SLACK 64        /* entries a follower may be behind and still count as caught up */
+
+struct persist_item;
+struct persist_op;
 
 /* Somebody's command in the log, waiting to be applied. */
 struct pending {
@@ -82,15 +86,20 @@ struct replica {
     unsigned ops; /* at the disk: freed only at 0 */
     bool dead;    /* removed; waits for its operations */
     bool leading;
-    bool installing;
+    bool installing; /* a snapshot becomes the state, and the log begins after it */
+    bool holding;    /* that state is not durable yet: what belongs into the log waits in held */
     bool apply_queued, unsettled, announced; /* on which lists of struct groups */
     bool applying;
     uint64_t steps, led_term; /* for groups_glance */
     uint64_t commit;
+    uint64_t base;                            /* of the log on disk */
     uint64_t stored_last;                     /* highest index ever given to the disk and not truncated since */
-    uint64_t applied, applied_term, stamp_ms; /* durable and visible */
+    uint64_t applied, applied_term, stamp_ms; /* visible to who reads the latest */
+    uint64_t saved;                           /* durably applied */
+    uint64_t recovered;                       /* the log's end at the start: state may be behind what was seen before */
     uint64_t proposed_stamp_ms;
     struct raft_config applied_config;
+    STAILQ_HEAD(, persist_item) held;
     TAILQ_HEAD(, pending) pending;
     TAILQ_HEAD(, read) reads; /* waiting for a read index or for the state */
     struct snapshot_in *in;
@@ -122,7 +131,6 @@ struct ask {
     enum peer_op op;
 };
 
-struct persist_op;
 struct call;
 struct snapshot_out;
 TAILQ_HEAD(snapshot_list, snapshot_out);
@@ -150,6 +158,7 @@ struct groups {
     struct timer reconcile;
     struct timer orphans;
     struct persist_op *persist; /* gathering */
+    struct journal journal;
     struct replica_list apply, unsettled, announce;
     struct outgoing *outgoing;
     TAILQ_HEAD(, ask) asks;
@@ -179,12 +188,20 @@ void groups_fatal(struct groups *g, int status, const char *what);
 
 /* persist.c */
 void persist_update(struct replica *r, const struct raft_update *u);
-void persist_compact(struct replica *r, uint64_t old_base);
+void persist_compact(struct replica *r);
+void persist_rebase(struct replica *r); /* the log on disk is to begin at the base */
 void persist_create(struct replica *r, struct peers_call *call);
 void persist_remove(struct replica *r, struct peers_call *call); /* call may be NULL */
 void persist_tombstone(struct groups *g, uint32_t group, struct peers_call *call);
+/* What was held goes on its way, or nowhere. */
+void persist_held(struct replica *r, bool drop);
 void persist_flush(struct groups *g);
 void persist_drop(struct groups *g);
+
+/* state.c */
+void install_state(struct replica *r, const struct hard_row *hard);
+void wipe_state(struct replica *r);
+void wipe_leftovers(struct groups *g, uint32_t group, uint64_t id);
 
 /* apply.c */
 void apply_queue(struct replica *r);

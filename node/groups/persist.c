@@ -1,19 +1,21 @@
-/* Everything the groups must make durable in one turn of the loop goes to the writer as one operation. */
+/* Everything the groups must make durable in one turn of the loop goes to the log's writer as one operation: the rows
+ * of the replicas concerned, and one batch of the journal. */
 #include <stdlib.h>
 
 #include "internal.h"
 
 struct persist_item {
     STAILQ_ENTRY(persist_item) link;
-    struct replica *replica; /* NULL: a tombstone for a replica that never was here */
+    struct replica *replica; /* NULL: a tombstone for a replica that never was here, or entries written again */
     uint32_t group;
-    struct machine_arc arc;
+    uint64_t id;             /* replica */
     struct peers_call *call; /* answered when durable */
     uint64_t seq;            /* 0: raft need not hear */
-    bool write_hard, install, remove;
+    bool write_hard;
+    bool install; /* a snapshot that has become the state */
     struct hard_row hard;
-    struct applied_row applied;   /* install; and a new replica's */
-    uint64_t del_first, del_last; /* log rows to delete first; 0: none */
+    uint64_t cut; /* the stored log ends before it; 0: it stays */
+    uint64_t first;
     uint32_t count;
     struct raft_entry *entries[];
 };
@@ -21,47 +23,65 @@ struct persist_item {
 struct persist_op {
     struct disk_op op;
     struct groups *groups;
+    uint64_t batch;                 /* 0: no entries */
+    uint64_t bytes;                 /* of entries */
+    uint64_t drop_first, drop_last; /* batches; 0: none */
     STAILQ_HEAD(, persist_item) items;
 };
 
-static int item_run(struct txn *t, struct persist_item *it) {
-    int rc = 0;
-    if (it->remove) {
-        rc = machine_wipe(t, &it->arc);
-        rc = rc ? rc : machine_stage_clear(t, it->group);
-        rc = rc ? rc : applied_row_del(t, it->group);
+static bool in_journal(const struct persist_item *it) {
+    return it->count > 0 || it->cut > 0;
+}
+
+/* ---- on the writer ----------------------------------------------------------------------------------------------- */
+
+static int write_batch(struct txn *t, const struct persist_op *p) {
+    struct journal_writer w;
+    const struct persist_item *it;
+    journal_write_begin(&w, t, p->batch);
+    STAILQ_FOREACH(it, &p->items, link) {
+        if (in_journal(it)) {
+            journal_write_run(&w, it->group, it->id, it->cut, it->first, it->entries, it->count);
+        }
     }
-    if (!rc && it->install) {
-        rc = machine_install(t, it->group, &it->arc);
-        rc = rc ? rc : applied_row_put(t, it->group, &it->applied);
-    }
-    if (!rc && it->del_first) {
-        rc = log_del(t, it->group, it->del_first, it->del_last);
-    }
-    if (!rc && it->write_hard) {
-        rc = hard_row_put(t, it->group, &it->hard);
-    }
-    for (uint32_t i = 0; !rc && i < it->count; i++) {
-        rc = log_put(t, it->group, it->entries[i]);
-    }
-    return rc;
+    return journal_write_end(&w);
 }
 
 static int persist_run(struct txn *t, struct disk_op *op) {
     struct persist_op *p = (struct persist_op *)op;
-    struct persist_item *it;
+    const struct persist_item *it;
     int rc = 0;
     STAILQ_FOREACH(it, &p->items, link) {
-        rc = rc ? rc : item_run(t, it);
+        if (!rc && it->write_hard) {
+            rc = hard_row_put(t, it->group, &it->hard);
+        }
+    }
+    if (!rc && p->batch) {
+        rc = write_batch(t, p);
+    }
+    if (!rc && p->drop_first) {
+        rc = journal_delete(t, p->drop_first, p->drop_last);
     }
     return rc;
 }
+
+/* ---- when durable ------------------------------------------------------------------------------------------------ */
 
 static void item_free(struct persist_item *it) {
     for (uint32_t i = 0; i < it->count; i++) {
         raft_entry_unref(it->entries[i]);
     }
     free(it);
+}
+
+static void installed(struct replica *r, const struct hard_row *hard) {
+    struct groups *g = r->groups;
+    r->installing = false;
+    CHECK(r->applied == hard->base_index);
+    g->params.hooks.installed(g->params.hooks.ctx, r->group, r->applied);
+    if (r->group == GROUPS_ROOT) {
+        g->params.hooks.root_changed(g->params.hooks.ctx);
+    }
 }
 
 static void item_done(struct groups *g, struct persist_item *it) {
@@ -77,15 +97,7 @@ static void item_done(struct groups *g, struct persist_item *it) {
         return;
     }
     if (it->install) {
-        r->installing = false;
-        r->applied = it->applied.index;
-        r->applied_term = it->applied.term;
-        r->stamp_ms = it->applied.stamp_ms;
-        r->applied_config = it->applied.config;
-        g->params.hooks.installed(g->params.hooks.ctx, r->group, r->applied);
-        if (r->group == GROUPS_ROOT) {
-            g->params.hooks.root_changed(g->params.hooks.ctx);
-        }
+        installed(r, &it->hard);
     }
     if (it->seq) {
         struct raft_event ev = {.kind = RAFT_EV_PERSISTED, .seq = it->seq};
@@ -106,30 +118,72 @@ static void persist_done(struct disk_op *op, int status) {
     free(p);
 }
 
-static struct persist_item *item_add(struct groups *g, uint32_t group, uint32_t count) {
-    struct persist_item *it = calloc(1, sizeof(*it) + count * sizeof(it->entries[0]));
+/* ---- gathering --------------------------------------------------------------------------------------------------- */
+
+static struct persist_op *gathering(struct groups *g) {
     if (!g->persist) {
         g->persist = calloc(1, sizeof(*g->persist));
-        if (g->persist) {
-            g->persist->groups = g;
-            g->persist->op.run = persist_run;
-            g->persist->op.done = persist_done;
-            STAILQ_INIT(&g->persist->items);
-        }
+        CHECK(g->persist); /* who cannot promise durability must not go on */
+        g->persist->groups = g;
+        g->persist->op.run = persist_run;
+        g->persist->op.done = persist_done;
+        STAILQ_INIT(&g->persist->items);
     }
-    CHECK(it && g->persist); /* a replica that cannot promise durability must not go on */
+    return g->persist;
+}
+
+static struct persist_item *item_alloc(uint32_t group, uint32_t count) {
+    struct persist_item *it = calloc(1, sizeof(*it) + count * sizeof(it->entries[0]));
+    CHECK(it);
     it->group = group;
-    groups_arc(g, group, &it->arc);
-    STAILQ_INSERT_TAIL(&g->persist->items, it, link);
-    groups_flush_soon(g);
+    it->count = count;
     return it;
 }
 
 static struct persist_item *item_new(struct replica *r, uint32_t count) {
-    struct persist_item *it = item_add(r->groups, r->group, count);
+    struct persist_item *it = item_alloc(r->group, count);
     it->replica = r;
+    it->id = r->id;
     r->ops++;
     return it;
+}
+
+static void submit(struct groups *g, struct persist_item *it) {
+    struct persist_op *p = gathering(g);
+    STAILQ_INSERT_TAIL(&p->items, it, link);
+    if (in_journal(it)) {
+        p->bytes += journal_run_bytes(it->entries, it->count);
+    }
+    if (p->bytes >= JOURNAL_BATCH_BYTES) {
+        persist_flush(g);
+    }
+    groups_flush_soon(g);
+}
+
+/* What follows a snapshot in the log must not be on disk before it. */
+static void submit_in_turn(struct replica *r, struct persist_item *it) {
+    if (r->holding) {
+        STAILQ_INSERT_TAIL(&r->held, it, link);
+    } else {
+        submit(r->groups, it);
+    }
+}
+
+void persist_held(struct replica *r, bool drop) {
+    while (!STAILQ_EMPTY(&r->held)) {
+        struct persist_item *it = STAILQ_FIRST(&r->held);
+        STAILQ_REMOVE_HEAD(&r->held, link);
+        if (!drop) {
+            submit(r->groups, it);
+            continue;
+        }
+        if (it->call && !r->groups->stopped) {
+            peers_reply(it->call, ERR_MOVED, NULL, 0);
+        }
+        CHECK(r->ops > 0);
+        r->ops--;
+        item_free(it);
+    }
 }
 
 static void fill_hard(struct replica *r, struct persist_item *it) {
@@ -147,6 +201,7 @@ void persist_update(struct replica *r, const struct raft_update *u) {
         u->append_from && u->append_to >= u->append_from ? (uint32_t)(u->append_to - u->append_from + 1) : 0;
     struct persist_item *it = item_new(r, count);
     it->seq = u->persist_seq;
+    it->first = u->append_from ? u->append_from : 1;
     if (u->hard_changed || u->install) {
         fill_hard(r, it);
     }
@@ -155,39 +210,45 @@ void persist_update(struct replica *r, const struct raft_update *u) {
         CHECK(e && e->index == u->append_from + i);
         it->entries[i] = raft_entry_ref(e);
     }
-    it->count = count;
     if (u->install) {
-        CHECK(r->in);
+        it->cut = 1;
         it->install = true;
-        it->applied = (struct applied_row){.index = it->hard.base_index,
-                                           .term = it->hard.base_term,
-                                           .stamp_ms = r->in->stamp_ms,
-                                           .config = it->hard.config};
-        it->del_first = 1;
-        it->del_last = UINT64_MAX;
-        r->installing = true;
         r->stored_last = it->hard.base_index;
+        r->installing = true;
+        install_state(r, &it->hard);
     } else if (u->append_from && u->append_from <= r->stored_last) {
-        it->del_first = u->append_from;
-        it->del_last = r->stored_last;
+        it->cut = u->append_from;
+        r->recovered = r->recovered < it->cut ? r->recovered : it->cut - 1;
     }
     if (u->append_from) {
         r->stored_last = u->append_to;
     }
+    submit_in_turn(r, it);
 }
 
-void persist_compact(struct replica *r, uint64_t old_base) {
+/* Not urgent: it goes with whatever goes next. */
+void persist_compact(struct replica *r) {
+    struct persist_item *it = item_new(r, 0);
+    CHECK(!r->installing);
+    fill_hard(r, it);
+    CHECK(it->hard.base_index <= r->saved);
+    STAILQ_INSERT_TAIL(&gathering(r->groups)->items, it, link);
+    r->base = it->hard.base_index;
+}
+
+void persist_rebase(struct replica *r) {
     struct persist_item *it = item_new(r, 0);
     fill_hard(r, it);
-    CHECK(it->hard.base_index > old_base && it->hard.base_index <= r->applied);
-    it->del_first = old_base + 1;
-    it->del_last = it->hard.base_index;
+    it->first = 1;
+    it->cut = 1;
+    submit(r->groups, it);
 }
 
 void persist_create(struct replica *r, struct peers_call *call) {
     struct persist_item *it = item_new(r, 0);
     fill_hard(r, it);
     it->call = call;
+    submit_in_turn(r, it);
 }
 
 static void bury(struct groups *g, struct persist_item *it) {
@@ -195,28 +256,124 @@ static void bury(struct groups *g, struct persist_item *it) {
     it->hard = (struct hard_row){.tombstone = g->tombstones[it->group]};
 }
 
-/* The tombstone outlives everything: no later message can bring the same replica id back. */
+/* The tombstone outlives everything: no later message can bring the same replica id back. The entries in the journal
+ * belong to nobody any more. */
 void persist_remove(struct replica *r, struct peers_call *call) {
+    persist_held(r, true);
     struct persist_item *it = item_new(r, 0);
     bury(r->groups, it);
     it->call = call;
-    it->remove = true;
-    it->del_first = 1;
-    it->del_last = UINT64_MAX;
+    submit(r->groups, it);
+    wipe_state(r);
 }
 
 void persist_tombstone(struct groups *g, uint32_t group, struct peers_call *call) {
-    struct persist_item *it = item_add(g, group, 0);
+    struct persist_item *it = item_alloc(group, 0);
     bury(g, it);
     it->call = call;
+    submit(g, it);
+}
+
+/* ---- the journal's old end --------------------------------------------------------------------------------------- */
+
+/* Which entries of a run are still needed from it. */
+static bool run_needed(const struct groups *g, const struct journal_run *run, uint64_t *ret_first, uint64_t *ret_last) {
+    const struct replica *r = run->group < g->count ? g->replicas[run->group] : NULL;
+    if (!r || r->id != run->replica) {
+        return false;
+    }
+    *ret_first = run->first > r->base ? run->first : r->base + 1;
+    *ret_last = run->last < r->stored_last ? run->last : r->stored_last;
+    return *ret_first <= *ret_last;
+}
+
+static bool batch_needed(const struct groups *g, struct journal_batch *b) {
+    uint64_t first, last;
+    while (b->dead < b->count && !run_needed(g, &b->runs[b->dead], &first, &last)) {
+        b->dead++;
+    }
+    return b->dead < b->count;
+}
+
+/* Their entries as items of p; false when one is not to be had at the moment. */
+static bool write_again(struct groups *g, struct persist_op *p, const struct journal_batch *b) {
+    STAILQ_HEAD(, persist_item) again = STAILQ_HEAD_INITIALIZER(again);
+    bool whole = true;
+    for (uint32_t i = b->dead; i < b->count && whole; i++) {
+        uint64_t first, last;
+        if (!run_needed(g, &b->runs[i], &first, &last)) {
+            continue;
+        }
+        const struct replica *r = g->replicas[b->runs[i].group];
+        struct persist_item *it = item_alloc(r->group, (uint32_t)(last - first + 1));
+        it->count = 0;
+        it->id = r->id;
+        it->first = first;
+        STAILQ_INSERT_TAIL(&again, it, link);
+        for (uint64_t index = first; index <= last && whole; index++) {
+            struct raft_entry *e = r->installing ? NULL : raft_entry_at(r->raft, index);
+            whole = e != NULL;
+            if (e) {
+                it->entries[it->count++] = raft_entry_ref(e);
+            }
+        }
+    }
+    while (!STAILQ_EMPTY(&again)) {
+        struct persist_item *it = STAILQ_FIRST(&again);
+        STAILQ_REMOVE_HEAD(&again, link);
+        if (whole) {
+            STAILQ_INSERT_TAIL(&p->items, it, link);
+        } else {
+            item_free(it);
+        }
+    }
+    return whole;
+}
+
+/* Batches go in order, so a few entries of quiet groups can hold up the rest: when that has become much, they are
+ * written again. Paced by what is written anyway, so that the cost is at most as much again. */
+static void trim(struct groups *g, struct persist_op *p) {
+    struct journal *j = &g->journal;
+    struct journal_batch *b;
+    while ((b = STAILQ_FIRST(&j->batches)) != NULL) {
+        if (batch_needed(g, b)) {
+            if (!p->batch || j->bytes <= JOURNAL_KEEP_BYTES || j->credit < b->bytes || !write_again(g, p, b)) {
+                return;
+            }
+            j->credit -= b->bytes;
+        }
+        p->drop_first = p->drop_first ? p->drop_first : b->number;
+        p->drop_last = b->number;
+        journal_drop_oldest(j);
+    }
+}
+
+static void note_batch(struct groups *g, struct persist_op *p) {
+    struct journal *j = &g->journal;
+    struct journal_batch *b = journal_add(j, p->batch);
+    const struct persist_item *it;
+    STAILQ_FOREACH(it, &p->items, link) {
+        if (in_journal(it)) {
+            struct journal_run run = {
+                .group = it->group, .replica = it->id, .first = it->first, .last = it->first + it->count - 1};
+            journal_add_run(j, b, &run, journal_run_bytes(it->entries, it->count));
+        }
+    }
+    j->credit = j->credit + b->bytes < JOURNAL_KEEP_BYTES ? j->credit + b->bytes : JOURNAL_KEEP_BYTES;
 }
 
 void persist_flush(struct groups *g) {
-    if (g->persist) {
-        struct persist_op *p = g->persist;
-        g->persist = NULL;
-        disk_write(g->params.disk, DISK_META, &p->op);
+    struct persist_op *p = g->persist;
+    if (!p) {
+        return;
     }
+    g->persist = NULL;
+    p->batch = p->bytes > 0 ? g->journal.next : 0;
+    trim(g, p);
+    if (p->batch) {
+        note_batch(g, p);
+    }
+    disk_write(g->params.disk, DISK_LOG, &p->op);
 }
 
 void persist_drop(struct groups *g) {

@@ -27,7 +27,10 @@ struct replica *replica_new(struct groups *g, uint32_t group, const struct hard_
     r->stamp_ms = applied->stamp_ms;
     r->applied_config = applied->config;
     r->commit = applied->index;
-    r->stored_last = hard->base_index + count;
+    r->saved = applied->index;
+    r->base = hard->base_index;
+    r->stored_last = r->recovered = hard->base_index + count;
+    STAILQ_INIT(&r->held);
     TAILQ_INIT(&r->pending);
     TAILQ_INIT(&r->reads);
     struct raft_start start = {.self = hard->replica,
@@ -62,6 +65,7 @@ void replica_free(struct replica *r) {
         TAILQ_REMOVE(&r->reads, rd, link);
         read_free(rd);
     }
+    persist_held(r, true);
     free(r->in);
     raft_free(r->raft);
     free(r);

@@ -150,6 +150,16 @@ static struct query_op *query_op_new(struct groups *g, uint32_t group, struct bu
     return q;
 }
 
+/* What is applied but not committed only the writer sees; everything else many may read at once. */
+static void query_submit(struct groups *g, struct query_op *q) {
+    const struct replica *r = g->replicas[q->group];
+    if (r && r->applied == r->saved) {
+        disk_read(g->params.disk, DISK_META, &q->op);
+    } else {
+        disk_read_latest(g->params.disk, DISK_META, &q->op);
+    }
+}
+
 void read_free(struct read *rd) {
     buf_release(&rd->query);
     free(rd);
@@ -168,7 +178,7 @@ void serve_read_answer(struct replica *r, const struct raft_read *read) {
     if (q) {
         q->call = rd->call;
         q->replica = r->id;
-        disk_read(g->params.disk, DISK_META, &q->op);
+        query_submit(g, q);
     } else {
         serve_reply_route(g, rd->call, read->status ? read->status : ERR_NOMEM, r->group);
     }
@@ -209,5 +219,5 @@ void groups_query_local(struct groups *g, uint32_t group, const struct buf *quer
     CHECK(q);
     q->cb = cb;
     q->ctx = ctx;
-    disk_read(g->params.disk, DISK_META, &q->op);
+    query_submit(g, q);
 }

@@ -62,7 +62,6 @@ void snapshot_clear(struct groups *g, uint32_t first, uint32_t count) {
     c->op.done = clear_done;
     c->first = first;
     c->count = count;
-    persist_flush(g); /* what was decided before comes before */
     disk_write(g->params.disk, DISK_META, &c->op);
 }
 
@@ -171,6 +170,5 @@ void snapshot_receive(struct groups *g, struct peers_call *call, const struct sn
     r->in->staging = true;
     r->in->heard_ms = clock_now_ms(g->params.clock);
     r->ops++;
-    persist_flush(g); /* the removal of an older replica, decided in this turn, clears the stage: before, not after */
     disk_write(g->params.disk, DISK_META, &s->op);
 }

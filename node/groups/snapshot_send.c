@@ -61,7 +61,8 @@ static void out_read(struct disk_op *op, int status) {
     struct snapshot_out *s = (struct snapshot_out *)((char *)op - offsetof(struct snapshot_out, op));
     struct groups *g = s->groups;
     struct replica *r = g->replicas[s->group];
-    if (g->stopped || status || s->piece.error || s->overtaken || !r || r->id != s->from || !r->leading) {
+    if (g->stopped || status || s->piece.error || s->overtaken || !r || r->id != s->from || !r->leading ||
+        s->row.replica != s->from) {
         if (!g->stopped) {
             out_finish(s, false);
         }

@@ -14,7 +14,6 @@
 
 #define GROUP 7
 #define KEY_SIZE 4
-#define LOG_KEY_SIZE 12
 
 struct fixture {
     struct store *store;
@@ -103,19 +102,17 @@ static void the_largest_configuration_fits_a_row(void **state) {
     assert_config_equal(&out.config, &in.config);
 }
 
-static void the_applied_row_is_read_as_written_and_deleted(void **state) {
+static void the_applied_row_is_read_as_written(void **state) {
     struct txn *t = txn_of(state);
-    struct applied_row in = {.index = 77, .term = 5, .stamp_ms = 1700000000000, .config = three_replicas(70)}, out;
+    struct applied_row in = {.replica = 3, .index = 77, .term = 5, .stamp_ms = 1700000000000, .config = three_replicas(70)}, out;
     assert_int_equal(applied_row_put(t, GROUP, &in), 0);
     assert_int_equal(applied_row_get(t, GROUP, &out), 0);
+    assert_int_equal(out.replica, in.replica);
     assert_int_equal(out.index, in.index);
     assert_int_equal(out.term, in.term);
     assert_int_equal(out.stamp_ms, in.stamp_ms);
     assert_config_equal(&out.config, &in.config);
     assert_int_equal(applied_row_get(t, GROUP + 1, &out), ERR_NOT_FOUND);
-    assert_int_equal(applied_row_del(t, GROUP), 0);
-    assert_int_equal(applied_row_get(t, GROUP, &out), ERR_NOT_FOUND);
-    assert_int_equal(applied_row_del(t, GROUP), 0);
 }
 
 /* Every prefix of a row, and every row with one byte too many, is damaged; so is a row of the other kind. */
@@ -142,126 +139,13 @@ static void damaged_rows_are_refused(void **state) {
     assert_int_equal(applied_row_get(t, GROUP, &applied), ERR_CORRUPT);
 }
 
-/* ---- the log ---------------------------------------------------------------------------------------------------- */
-
-static void put_entry(struct txn *t, uint32_t group, uint64_t index, uint64_t term, enum raft_entry_kind kind,
-                      const void *data, size_t size) {
-    struct raft_entry *e = raft_entry_new(index, term, kind, data, size);
-    assert_non_null(e);
-    assert_int_equal(log_put(t, group, e), 0);
-    raft_entry_unref(e);
-}
-
-static void free_entries(struct raft_entry **entries, size_t count) {
-    for (size_t i = 0; i < count; i++) {
-        raft_entry_unref(entries[i]);
-    }
-    free(entries);
-}
-
-static size_t loaded(struct txn *t, uint32_t group, uint64_t first) {
-    struct raft_entry **entries = NULL;
-    size_t count = 0;
-    assert_int_equal(log_load(t, group, first, &entries, &count), 0);
-    for (size_t i = 0; i < count; i++) {
-        assert_int_equal(entries[i]->index, first + i);
-    }
-    free_entries(entries, count);
-    return count;
-}
-
-static void the_log_is_read_as_written(void **state) {
-    struct txn *t = txn_of(state);
-    struct raft_entry **entries = NULL;
-    size_t count = 0;
-    uint8_t *big = malloc(RAFT_ENTRY_MAX);
-    assert_non_null(big);
-    memset(big, 0xa5, RAFT_ENTRY_MAX);
-    put_entry(t, GROUP, 5, 2, RAFT_ENTRY_NOOP, NULL, 0);
-    put_entry(t, GROUP, 6, 2, RAFT_ENTRY_COMMAND, "command", 7);
-    put_entry(t, GROUP, 7, 3, RAFT_ENTRY_CONFIG, big, RAFT_ENTRY_MAX);
-    put_entry(t, GROUP + 1, 8, 3, RAFT_ENTRY_NOOP, NULL, 0);
-    assert_int_equal(log_load(t, GROUP, 5, &entries, &count), 0);
-    assert_int_equal(count, 3);
-    assert_int_equal(entries[0]->kind, RAFT_ENTRY_NOOP);
-    assert_int_equal(entries[0]->size, 0);
-    assert_int_equal(entries[1]->kind, RAFT_ENTRY_COMMAND);
-    assert_int_equal(entries[1]->term, 2);
-    assert_memory_equal(entries[1]->data, "command", 7);
-    assert_int_equal(entries[2]->index, 7);
-    assert_int_equal(entries[2]->term, 3);
-    assert_int_equal(entries[2]->size, RAFT_ENTRY_MAX);
-    assert_memory_equal(entries[2]->data, big, RAFT_ENTRY_MAX);
-    free_entries(entries, count);
-    free(big);
-}
-
-static void an_empty_log_is_no_error(void **state) {
-    struct txn *t = txn_of(state);
-    assert_int_equal(loaded(t, GROUP, 1), 0);
-    put_entry(t, GROUP + 1, 1, 1, RAFT_ENTRY_NOOP, NULL, 0);
-    assert_int_equal(loaded(t, GROUP, 1), 0);
-}
-
-static void a_range_is_deleted_with_both_its_ends(void **state) {
-    struct txn *t = txn_of(state);
-    for (uint64_t i = 1; i <= 3000; i++) {
-        put_entry(t, GROUP, i, 1, RAFT_ENTRY_NOOP, NULL, 0);
-    }
-    put_entry(t, GROUP + 1, 1, 1, RAFT_ENTRY_NOOP, NULL, 0);
-    assert_int_equal(log_del(t, GROUP, 1, 100), 0);
-    assert_int_equal(loaded(t, GROUP, 101), 2900);
-    assert_int_equal(log_del(t, GROUP, 2501, UINT64_MAX), 0);
-    assert_int_equal(loaded(t, GROUP, 101), 2400);
-    assert_int_equal(log_del(t, GROUP, 1, UINT64_MAX), 0);
-    assert_int_equal(loaded(t, GROUP, 1), 0);
-    assert_int_equal(loaded(t, GROUP + 1, 1), 1);
-}
-
-static void a_log_with_a_missing_entry_is_corrupt(void **state) {
-    struct txn *t = txn_of(state);
-    struct raft_entry **entries = NULL;
-    size_t count = 0;
-    for (uint64_t i = 1; i <= 5; i++) {
-        put_entry(t, GROUP, i, 1, RAFT_ENTRY_NOOP, NULL, 0);
-    }
-    assert_int_equal(log_del(t, GROUP, 3, 3), 0);
-    assert_int_equal(log_load(t, GROUP, 1, &entries, &count), ERR_CORRUPT);
-    assert_int_equal(log_load(t, GROUP, 3, &entries, &count), ERR_CORRUPT);
-    assert_int_equal(loaded(t, GROUP, 4), 2);
-}
-
-static void rows_that_are_no_entries_are_corrupt(void **state) {
-    struct txn *t = txn_of(state);
-    struct raft_entry **entries = NULL;
-    size_t count = 0;
-    uint8_t key[LOG_KEY_SIZE + 1] = {0};
-    static const uint8_t too_short[8], unknown_kind[9] = {0, 0, 0, 0, 0, 0, 0, 1, RAFT_ENTRY_CONFIG + 1};
-    put_u32(key, GROUP);
-    put_u64(key + 4, 2);
-    put_entry(t, GROUP, 1, 1, RAFT_ENTRY_NOOP, NULL, 0);
-    struct slice at = {key, LOG_KEY_SIZE};
-    assert_int_equal(txn_put(t, TABLE_LOG, at, (struct slice){too_short, sizeof(too_short)}), 0);
-    assert_int_equal(log_load(t, GROUP, 1, &entries, &count), ERR_CORRUPT);
-    assert_int_equal(txn_put(t, TABLE_LOG, at, (struct slice){unknown_kind, sizeof(unknown_kind)}), 0);
-    assert_int_equal(log_load(t, GROUP, 1, &entries, &count), ERR_CORRUPT);
-    assert_int_equal(txn_put(t, TABLE_LOG, (struct slice){key, sizeof(key)}, (struct slice){unknown_kind, 9}), 0);
-    assert_int_equal(txn_del(t, TABLE_LOG, at), 0);
-    assert_int_equal(log_load(t, GROUP, 1, &entries, &count), ERR_CORRUPT);
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(the_hard_row_is_read_as_written, setup, teardown),
         cmocka_unit_test_setup_teardown(a_replica_that_awaits_its_snapshot_has_no_configuration, setup, teardown),
         cmocka_unit_test_setup_teardown(the_largest_configuration_fits_a_row, setup, teardown),
-        cmocka_unit_test_setup_teardown(the_applied_row_is_read_as_written_and_deleted, setup, teardown),
+        cmocka_unit_test_setup_teardown(the_applied_row_is_read_as_written, setup, teardown),
         cmocka_unit_test_setup_teardown(damaged_rows_are_refused, setup, teardown),
-        cmocka_unit_test_setup_teardown(the_log_is_read_as_written, setup, teardown),
-        cmocka_unit_test_setup_teardown(an_empty_log_is_no_error, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_range_is_deleted_with_both_its_ends, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_log_with_a_missing_entry_is_corrupt, setup, teardown),
-        cmocka_unit_test_setup_teardown(rows_that_are_no_entries_are_corrupt, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
