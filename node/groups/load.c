@@ -61,13 +61,20 @@ static struct load_row *row_of(struct load_op *l, const struct journal_run *run)
     return row && row->hard.replica == run->replica ? row : NULL;
 }
 
+static void drop_entries_after(struct load_row *row, uint64_t keep) {
+    while (row->count > keep) {
+        struct raft_entry *e = row->entries[--row->count];
+        if (e) {
+            raft_entry_unref(e);
+        }
+    }
+}
+
 static int on_run(void *ctx, const struct journal_run *run, uint64_t cut) {
     struct load_row *row = row_of(ctx, run);
     uint64_t keep = row && cut > row->hard.base_index ? cut - row->hard.base_index - 1 : 0;
     if (row && cut > 0) {
-        while (row->count > keep) {
-            raft_entry_unref(row->entries[--row->count]);
-        }
+        drop_entries_after(row, keep);
     }
     return 0;
 }
@@ -104,7 +111,9 @@ static int on_entry(void *ctx, const struct journal_run *run, struct raft_entry 
         raft_entry_unref(e);
         return rc;
     }
-    raft_entry_unref(row->entries[at]);
+    if (row->entries[at]) {
+        raft_entry_unref(row->entries[at]);
+    }
     row->entries[at] = e;
     return 0;
 }
@@ -135,12 +144,6 @@ static int state_run(struct txn *t, struct disk_op *op) {
 
 /* ---- what the two say together ------------------------------------------------------------------------------------ */
 
-static void drop_entries(struct load_row *row) {
-    while (row->count > 0) {
-        raft_entry_unref(row->entries[--row->count]);
-    }
-}
-
 static bool whole(const struct load_row *row) {
     for (size_t i = 0; i < row->count; i++) {
         if (!row->entries[i]) {
@@ -165,7 +168,7 @@ static bool log_reaches(const struct load_row *row) {
  * it cannot have been given away, for that would have been durable. */
 static void begin_after_state(struct load_row *row) {
     const struct applied_row *a = &row->applied;
-    drop_entries(row);
+    drop_entries_after(row, 0);
     row->hard.base_index = a->index;
     row->hard.base_term = a->term;
     row->hard.config = a->config;
@@ -280,7 +283,7 @@ static void campaign_alone(struct groups *g) {
 
 static void load_free(struct load_op *l) {
     for (uint32_t i = 0; i < l->count; i++) {
-        drop_entries(&l->rows[i]);
+        drop_entries_after(&l->rows[i], 0);
         free(l->rows[i].entries);
     }
     journal_release(&l->journal);

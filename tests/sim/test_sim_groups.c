@@ -273,7 +273,10 @@ static struct fixture *world(void **state, bool founder) {
     struct fixture *f = *state;
     struct txn *t;
     assert_int_equal(store_begin(sim_host_store(sim_host(f->sim, 1), DISK_META), true, &t), 0);
-    assert_int_equal(founder ? groups_create_swarm(t, BITS, 1) : 0, 0);
+    assert_int_equal(founder ? groups_create_state(t, BITS, 1) : 0, 0);
+    assert_int_equal(store_commit(t), 0);
+    assert_int_equal(store_begin(sim_host_store(sim_host(f->sim, 1), DISK_LOG), true, &t), 0);
+    assert_int_equal(founder ? groups_create_logs(t, BITS, 1) : 0, 0);
     assert_int_equal(store_commit(t), 0);
     sim_host_start(sim_host(f->sim, 1));
     sim_host_start(sim_host(f->sim, LEADER));
