@@ -3,7 +3,6 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-#include "buf.h"
 #include "check.h"
 #include "copies.h"
 #include "errors.h"
@@ -12,9 +11,6 @@
 #include "ring.h"
 #include "rows.h"
 #include "store.h"
-
-#define LOG_ENV DISK_META /* where HARD and LOG lie */
-#define LOG_KEY_SIZE 12   /* rows.h: group, index */
 
 /* ---- life -------------------------------------------------------------------------------------------------------- */
 
@@ -27,7 +23,9 @@ void witness_init(struct witness *w, struct swarm *swarm, unsigned bits) {
     for (uint32_t i = 0; i < swarm->count; i++) {
         w->hosts[i].views = calloc(w->groups, sizeof(*w->hosts[i].views));
         w->hosts[i].dead = calloc(w->groups, sizeof(*w->hosts[i].dead));
-        CHECK(w->hosts[i].views != NULL && w->hosts[i].dead != NULL);
+        w->hosts[i].logs = calloc(w->groups, sizeof(*w->hosts[i].logs));
+        journal_init(&w->hosts[i].journal);
+        CHECK(w->hosts[i].views != NULL && w->hosts[i].dead != NULL && w->hosts[i].logs != NULL);
     }
 }
 
@@ -35,6 +33,8 @@ void witness_release(struct witness *w) {
     for (uint32_t i = 0; w->hosts != NULL && i < w->swarm->count; i++) {
         free(w->hosts[i].views);
         free(w->hosts[i].dead);
+        free(w->hosts[i].logs);
+        journal_release(&w->hosts[i].journal);
     }
     for (uint32_t i = 0; i < w->groups; i++) {
         ledger_release(&w->ledgers[i]);
@@ -66,7 +66,7 @@ static struct txn *read_disk(struct witness *w, uint32_t host, enum disk_env env
 
 /* Tombstones are for ever. */
 static void read_tombstones(struct witness *w, uint32_t host) {
-    struct txn *t = read_disk(w, host, LOG_ENV);
+    struct txn *t = read_disk(w, host, DISK_LOG);
     for (uint32_t group = 0; group < w->groups; group++) {
         struct hard_row hard;
         uint64_t *dead = &w->hosts[host - 1].dead[group];
@@ -83,6 +83,60 @@ static void read_tombstones(struct witness *w, uint32_t host) {
     store_abort(t);
 }
 
+struct journal_reading {
+    struct witness *witness;
+    uint32_t host;
+};
+
+static int read_run(void *ctx, const struct journal_run *run, uint64_t cut) {
+    const struct journal_reading *j = ctx;
+    if (run->group >= j->witness->groups) {
+        return ERR_CORRUPT;
+    }
+    struct witness_log *log = &j->witness->hosts[j->host - 1].logs[run->group];
+    if (log->replica != run->replica) {
+        *log = (struct witness_log){.replica = run->replica};
+    }
+    for (size_t i = 0; i < WITNESS_ENTRIES && cut > 0; i++) {
+        if (log->entries[i].index >= cut) {
+            log->entries[i].index = 0;
+        }
+    }
+    return 0;
+}
+
+static int read_entry(void *ctx, const struct journal_run *run, struct raft_entry *e) {
+    const struct journal_reading *j = ctx;
+    struct witness_log *log = &j->witness->hosts[j->host - 1].logs[run->group];
+    size_t at = e->index % WITNESS_ENTRIES;
+    if (log->entries[at].index <= e->index) { /* what is written again is older than the end */
+        log->entries[at].index = e->index;
+        log->entries[at].term = e->term;
+    }
+    raft_entry_unref(e);
+    return 0;
+}
+
+/* Whatever has been added to the journal of a host since it was read last. */
+static void read_journal(struct witness *w, uint32_t host, struct txn *t) {
+    struct journal_reading reading = {.witness = w, .host = host};
+    const struct journal_visitor visitor = {.run = read_run, .entry = read_entry, .ctx = &reading};
+    struct journal *j = &w->hosts[host - 1].journal;
+    if (journal_load(t, j, &visitor) != 0) {
+        swarm_fail(w->swarm, "node %" PRIu32 ": its journal cannot be decoded", host);
+    }
+    journal_release(j);
+}
+
+/* Who starts again may begin its journal anew. */
+static void forget_journal(struct witness *w, uint32_t host) {
+    struct witness_host *h = &w->hosts[host - 1];
+    for (uint32_t group = 0; group < w->groups; group++) {
+        h->logs[group] = (struct witness_log){0};
+    }
+    journal_init(&h->journal);
+}
+
 void witness_started(struct witness *w, uint32_t host) {
     struct witness_host *h = &w->hosts[host - 1];
     h->boots++;
@@ -91,6 +145,7 @@ void witness_started(struct witness *w, uint32_t host) {
         h->views[group] = (struct witness_view){0};
     }
     read_tombstones(w, host);
+    forget_journal(w, host);
 }
 
 void witness_wiped(struct witness *w, uint32_t host) {
@@ -117,7 +172,7 @@ static void see_replica(struct witness *w, uint32_t host, uint32_t group, const 
         trouble(w, host, group, "a replica lives whose id has a tombstone");
     }
     /* After a restart: what the disk says of it is the least that holds. */
-    struct txn *t = read_disk(w, host, LOG_ENV);
+    struct txn *t = read_disk(w, host, DISK_LOG);
     if (hard_row_get(t, group, &disk) == 0 && disk.replica == now->replica) {
         v->hard = disk.hard;
     }
@@ -185,17 +240,15 @@ struct durable { /* what a quorum's disks are asked about */
     uint64_t leader; /* 0: about an entry */
 };
 
-static bool entry_held(struct txn *t, uint32_t group, uint64_t replica, uint64_t index, uint64_t term) {
+static bool entry_held(struct txn *t, const struct witness_log *log, uint32_t group, uint64_t replica, uint64_t index,
+                       uint64_t term) {
     struct hard_row hard;
-    struct slice row;
-    uint8_t key[LOG_KEY_SIZE];
+    size_t at = index % WITNESS_ENTRIES;
     if (hard_row_get(t, group, &hard) != 0 || hard.replica != replica) {
         return false;
     }
-    put_u32(key, group);
-    put_u64(key + sizeof(group), index);
-    bool found = txn_get(t, TABLE_LOG, (struct slice){key, sizeof(key)}, &row) == 0 && row.size >= sizeof(term);
-    return hard.base_index >= index || (found && get_u64(row.bytes) == term);
+    bool found = log->replica == replica && log->entries[at].index == index && log->entries[at].term == term;
+    return hard.base_index >= index || found;
 }
 
 /* A voter of a later term may have voted for anybody before. */
@@ -214,9 +267,11 @@ static bool on_disk(void *ctx, uint64_t id) {
     if (host == 0) {
         return true; /* its host was wiped since: nobody can tell */
     }
-    struct txn *t = read_disk(d->witness, host, LOG_ENV);
+    struct txn *t = read_disk(d->witness, host, DISK_LOG);
+    read_journal(d->witness, host, t);
+    const struct witness_log *log = &d->witness->hosts[host - 1].logs[d->group];
     bool held = d->leader != 0 ? vote_held(t, d->group, id, d->leader, d->term)
-                               : entry_held(t, d->group, id, d->index, d->term);
+                               : entry_held(t, log, d->group, id, d->index, d->term);
     store_abort(t);
     return held;
 }

@@ -10,6 +10,7 @@
 #ifndef SHOAL_WITNESS_H
 #define SHOAL_WITNESS_H
 
+#include "journal.h"
 #include "ledger.h"
 #include "swarm.h"
 
@@ -24,8 +25,19 @@ struct witness_view { /* of one replica, since its node's start */
     bool leading;
 };
 
+#define WITNESS_ENTRIES 256
+
+struct witness_log { /* the end of one replica's log, as it lies on its disk */
+    uint64_t replica;
+    struct {
+        uint64_t index, term;
+    } entries[WITNESS_ENTRIES]; /* each at its index modulo their number; index 0: none */
+};
+
 struct witness_host {
     uint32_t boots;
+    struct journal journal;   /* read up to its next batch */
+    struct witness_log *logs; /* by group */
     uint64_t steps;
     struct witness_view *views; /* by group */
     uint64_t *dead;             /* by group: replica ids up to this one have a tombstone on the disk */

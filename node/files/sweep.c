@@ -115,8 +115,8 @@ static void ask(struct sweep *s) {
         uint32_t group = files_group_of(s->files, &d->digest);
         groups_info(g, group, &info);
         d->asked = info.here;
-        /* A replica that awaits its first snapshot, or has yet to apply again what a crash took back, does not know what
-         * it will need. */
+        /* A replica that awaits its first snapshot, or has yet to apply again what a crash took back, does not know
+         * what it will need. */
         d->spared = info.here && (info.applied == 0 || !info.recovered);
         if (d->asked) {
             groups_arc(g, group, &d->arc);

@@ -84,8 +84,8 @@ void groups_propose(struct groups *g, uint32_t group, const struct buf *command,
 /* Linearizable: answered by the leader after a read index round. */
 void groups_query(struct groups *g, uint32_t group, const struct buf *query, uint64_t timeout_ms, groups_cb *cb,
                   void *ctx);
-/* From this node's own tables as they stand (everything already given to hooks.applied, durable or not); an arc that is not
- * served here is empty. */
+/* From this node's own tables as they stand (everything already given to hooks.applied, durable or not); an arc that is
+ * not served here is empty. */
 void groups_query_local(struct groups *g, uint32_t group, const struct buf *query, groups_cb *cb, void *ctx);
 
 /* For exactly-once commands: fills client, seq, ack_below of c. finish when its answer came or it was given up. */
@@ -105,7 +105,8 @@ struct groups_info {
     bool here, leading;
     uint64_t replica, term, applied, commit;
     uint64_t saved; /* applied, and durably so */
-    bool recovered; /* has applied everything that was in its log at the start: what it applied before a crash, it has */
+    bool
+        recovered; /* has applied everything that was in its log at the start: what it applied before a crash, it has */
     struct raft_config config; /* effective; count 0 when not here */
     struct raft_config committed;
 };

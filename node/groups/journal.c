@@ -11,7 +11,8 @@
 #define RUN_HEAD 32
 #define ENTRY_HEAD 13
 #define RUNS_MIN 4
-/* What a reader takes: a batch is closed when it has reached JOURNAL_BATCH_BYTES, so one step of one group may pass it. */
+/* What a reader takes: a batch is closed when it has reached JOURNAL_BATCH_BYTES, so one step of one group may pass it.
+ */
 #define BATCH_READ_MAX (256u * 1024 * 1024)
 
 _Static_assert(BATCH_READ_MAX / JOURNAL_PART < UINT16_MAX, "a part has a number of two bytes");
@@ -227,7 +228,7 @@ int journal_load(struct txn *t, struct journal *j, const struct journal_visitor 
     uint8_t last[KEY_SIZE];
     struct slice key, value;
     buf_init(&r.bytes, BATCH_READ_MAX);
-    int rc = txn_seek(t, TABLE_LOG, (struct slice){NULL, 0}, &key, &value);
+    int rc = txn_seek(t, TABLE_LOG, key_of(last, j->next, 0), &key, &value);
     while (!rc) {
         rc = read_part(&r, key, value);
         if (!rc) {

@@ -4,7 +4,8 @@
  * On disk a batch is the entries of one operation, written as parts that fill their pages:
  *
  *   LOG   batch (8), part (2)  ->  up to JOURNAL_PART bytes of:
- *         run: group (4), replica (8), cut (8), first (8), count (4), then count times: term (8), kind (1), size (4), data
+ *         run: group (4), replica (8), cut (8), first (8), count (4), then count times: term (8), kind (1), size (4),
+ * data
  *
  * Batches are read in order. A run first drops the replica's entries from `cut` on (0: none), then sets its own, from
  * `first` on. Batches go in order too, the oldest first, so what a cut dropped can never come back.
@@ -80,7 +81,7 @@ struct journal_visitor {
     int (*entry)(void *ctx, const struct journal_run *run, struct raft_entry *e); /* takes the reference */
     void *ctx;
 };
-/* Reads everything; j gets its batches. ERR_CORRUPT for bytes that are no batch. */
+/* Reads the batches from j->next on; j gets them. ERR_CORRUPT for bytes that are no batch. */
 int journal_load(struct txn *t, struct journal *j, const struct journal_visitor *visitor);
 
 #endif

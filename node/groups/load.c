@@ -1,5 +1,5 @@
-/* From the disk to running replicas. Log and state are durable at different times, so a crash can leave one ahead of the
- * other; every way in which that can be has its answer in `resolve`. */
+/* From the disk to running replicas. Log and state are durable at different times, so a crash can leave one ahead of
+ * the other; every way in which that can be has its answer in `resolve`. */
 #include <stdlib.h>
 
 #include "internal.h"
@@ -24,7 +24,8 @@ struct load_op {
     struct load_row rows[];
 };
 
-/* ---- a new swarm -------------------------------------------------------------------------------------------------- */
+/* ---- a new swarm --------------------------------------------------------------------------------------------------
+ */
 
 /* Every group begins as if a snapshot at index 1 held its first configuration: this node alone. */
 static struct raft_config first_config(uint32_t self) {
@@ -54,7 +55,8 @@ int groups_create_logs(struct txn *t, unsigned bits, uint32_t self) {
     return rc;
 }
 
-/* ---- the log's environment ---------------------------------------------------------------------------------------- */
+/* ---- the log's environment ----------------------------------------------------------------------------------------
+ */
 
 static struct load_row *row_of(struct load_op *l, const struct journal_run *run) {
     struct load_row *row = run->group < l->count ? &l->rows[run->group] : NULL;
@@ -142,7 +144,8 @@ static int state_run(struct txn *t, struct disk_op *op) {
     return 0;
 }
 
-/* ---- what the two say together ------------------------------------------------------------------------------------ */
+/* ---- what the two say together ------------------------------------------------------------------------------------
+ */
 
 static bool whole(const struct load_row *row) {
     for (size_t i = 0; i < row->count; i++) {
@@ -164,8 +167,8 @@ static bool log_reaches(const struct load_row *row) {
     return e && e->term == a->term;
 }
 
-/* A snapshot was made the state, and the log was to begin after it. Its term may have been heard of only then: a vote in
- * it cannot have been given away, for that would have been durable. */
+/* A snapshot was made the state, and the log was to begin after it. Its term may have been heard of only then: a vote
+ * in it cannot have been given away, for that would have been durable. */
 static void begin_after_state(struct load_row *row) {
     const struct applied_row *a = &row->applied;
     drop_entries_after(row, 0);

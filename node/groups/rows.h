@@ -1,8 +1,9 @@
 /* How a replica lies on disk, besides its entries in the journal.
  *   HARD     group (4)  ->  replica id, tombstone, term, vote, log base and the configuration at it
  *   APPLIED  group (4)  ->  replica id, applied index, its term, last stamp, configuration in force there
- * HARD and the journal are in the log's environment, which is durable before anything is promised. APPLIED and the state
- * that it speaks about change together, in an environment that may be behind and is brought forward from the log. */
+ * HARD and the journal are in the log's environment, which is durable before anything is promised. APPLIED and the
+ * state that it speaks about change together, in an environment that may be behind and is brought forward from the log.
+ */
 #ifndef SHOAL_ROWS_H
 #define SHOAL_ROWS_H
 

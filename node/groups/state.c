@@ -25,7 +25,8 @@ static struct state_op *state_op_new(struct groups *g, uint32_t group, struct re
     return s;
 }
 
-/* ---- installing: the state first, then, once it is durable, the log that begins after it -------------------------- */
+/* ---- installing: the state first, then, once it is durable, the log that begins after it --------------------------
+ */
 
 static int install_run(struct txn *t, struct disk_op *op) {
     const struct state_op *s = (const struct state_op *)op;
@@ -66,7 +67,8 @@ void install_state(struct replica *r, const struct hard_row *hard) {
     disk_write(r->groups->params.disk, DISK_META, &s->op);
 }
 
-/* ---- wiping ------------------------------------------------------------------------------------------------------- */
+/* ---- wiping -------------------------------------------------------------------------------------------------------
+ */
 
 /* The row that stays says whose state it was: should the crash come before its tombstone is durable, the replica is
  * known to be gone. */

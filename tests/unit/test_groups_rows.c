@@ -104,7 +104,12 @@ static void the_largest_configuration_fits_a_row(void **state) {
 
 static void the_applied_row_is_read_as_written(void **state) {
     struct txn *t = txn_of(state);
-    struct applied_row in = {.replica = 3, .index = 77, .term = 5, .stamp_ms = 1700000000000, .config = three_replicas(70)}, out;
+    struct applied_row in = {.replica = 3,
+                             .index = 77,
+                             .term = 5,
+                             .stamp_ms = 1700000000000,
+                             .config = three_replicas(70)},
+                       out;
     assert_int_equal(applied_row_put(t, GROUP, &in), 0);
     assert_int_equal(applied_row_get(t, GROUP, &out), 0);
     assert_int_equal(out.replica, in.replica);
