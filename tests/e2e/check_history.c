@@ -198,7 +198,7 @@ static bool read_history(struct history *h, const char *path, bool final) {
 
 static int compare_texts(struct text a, struct text b) {
     size_t size = a.size < b.size ? a.size : b.size;
-    int order = size > 0 ? memcmp(a.bytes, b.bytes, size) : 0;
+    int order = a.bytes != NULL && b.bytes != NULL ? memcmp(a.bytes, b.bytes, size) : 0;
     return order != 0 ? order : (a.size > b.size) - (a.size < b.size);
 }
 
