@@ -1,10 +1,9 @@
 /* Faults of whole machines: their processes, power and clocks. */
 #include <inttypes.h>
-#include <string.h>
 
+#include "copies.h"
 #include "faults_internal.h"
 #include "internal.h"
-#include "user.h"
 
 #define FAULT_PAUSE_US_MAX (10 * SIM_SECOND)
 #define FAULT_ROLLING_DOWN_US (3 * SIM_SECOND)
@@ -12,7 +11,8 @@
 #define FAULT_STUMBLE_US (100 * SIM_MS) /* mean, from one start to the next end */
 #define FAULT_WALL_MS_MAX 20000
 #define FAULT_WALL_FAR_MS_MAX 180000
-#define FAULT_INVITE_US (30 * SIM_SECOND)
+#define FAULT_LOSE_US (60 * SIM_SECOND) /* for the moment to come */
+#define FAULT_LOSE_AGAIN_US (250 * SIM_MS)
 
 /* ---- processes and power ----------------------------------------------------------------------------------------- */
 
@@ -109,39 +109,81 @@ void begin_rate(struct plan_fault *f) {
     f->until_us = 0;
 }
 
-/* ---- newcomers --------------------------------------------------------------------------------------------------- */
+/* ---- members ----------------------------------------------------------------------------------------------------- */
 
-static void invited(void *ctx, const struct user_result *result) {
-    struct plan_host *h = ctx;
-    struct swarm_node *n = swarm_node(h->plan->swarm, h->number);
-    h->asking = false;
-    if (h->plan->healed || result->status != 0 || n->belongs) {
-        return;
-    }
-    ticket_release(&n->ticket);
-    if (ticket_decode(result->ticket, strlen(result->ticket), &n->ticket) != 0) {
-        swarm_fail(h->plan->swarm, "a ticket cannot be read");
-        return;
-    }
-    n->belongs = true;
-    n->newcomer = true;
-    sim_host_start(n->host);
-}
-
-/* Asks any node for a ticket; with it the newcomer tries until it is in, whatever happens meanwhile. */
+/* One that has never joined, or has left. */
 void begin_join(struct plan_fault *f) {
     struct plan *p = f->plan;
-    struct user_request q = {.kind = USER_INVITE, .uses = 1, .timeout_us = FAULT_INVITE_US};
-    uint32_t asked = 1 + (uint32_t)prng_below(&f->prng, p->founders);
     f->until_us = 0;
-    for (uint32_t number = p->founders + 1; number <= p->swarm->count; number++) {
-        struct plan_host *h = &p->hosts[number - 1];
-        if (!swarm_node(p->swarm, number)->belongs && !h->asking) {
-            h->asking = true;
-            plan_say(f, "node %" PRIu32 ", with a ticket of node %" PRIu32, number, asked);
-            user_call(plan_host(p, asked), &q, invited, h);
-            return;
+    for (uint32_t number = 1; number <= p->swarm->count; number++) {
+        struct swarm_node *n = swarm_node(p->swarm, number);
+        if (swarm_present(p->swarm, number) || sim_host_up(n->host) || p->errands.list[number - 1].joins) {
+            continue;
         }
+        if (n->left) {
+            errands_replace(&p->errands, number);
+        } else {
+            errands_join(&p->errands, number);
+        }
+        plan_say(f, "node %" PRIu32, number);
+        return;
     }
     plan_say(f, "nobody is left");
+}
+
+static uint32_t count_staying(struct plan *p) {
+    uint32_t count = 0;
+    for (uint32_t number = 1; number <= p->swarm->count; number++) {
+        count += swarm_present(p->swarm, number) && !swarm_node(p->swarm, number)->leaving;
+    }
+    return count;
+}
+
+/* A member goes, or stays after all; as many as copies are wanted stay. */
+void begin_drain(struct plan_fault *f) {
+    struct plan *p = f->plan;
+    struct swarm_node *n = swarm_node(p->swarm, f->host);
+    bool member = swarm_present(p->swarm, f->host) && n->number != 0;
+    bool spared = count_staying(p) > p->swarm->replicas;
+    bool stays = prng_chance(&f->prng, 300000);
+    f->until_us = 0;
+    if (member && n->leaving && stays) {
+        n->leaving = false;
+        errands_ask(&p->errands, f->host, CLIENT_DRAIN_STOP);
+        plan_say(f, "node %" PRIu32 " is to stay", f->host);
+    } else if (member && !n->leaving && spared) {
+        n->leaving = true;
+        errands_ask(&p->errands, f->host, CLIENT_DRAIN);
+        plan_say(f, "node %" PRIu32, f->host);
+    } else {
+        plan_say(f, "node %" PRIu32 " cannot be spared", f->host);
+    }
+}
+
+static bool may_lose(struct plan *p, uint32_t number) {
+    const struct swarm_node *n = swarm_node(p->swarm, number);
+    return swarm_present(p->swarm, number) && n->number != 0 && !n->leaving && errands_done(&p->errands) &&
+           copies_spare_host(p->swarm, number);
+}
+
+/* Waits for a moment in which the others have everything. */
+static void lose_disk(struct plan_fault *f) {
+    struct plan *p = f->plan;
+    if (!may_lose(p, f->host)) {
+        fault_step_after(f, lose_disk, FAULT_LOSE_AGAIN_US);
+        return;
+    }
+    sim_host_crash(plan_host(p, f->host), SIM_CRASH_POWER);
+    sim_cancel(fault_sim(f), &p->hosts[f->host - 1].restart);
+    plan_say(f, "node %" PRIu32 ", which was member %" PRIu32 ", loses its disk", f->host,
+             swarm_node(p->swarm, f->host)->number);
+    f->until_us = 0;
+    plan_publish(f);
+    errands_replace(&p->errands, f->host);
+}
+
+void begin_lost_disk(struct plan_fault *f) {
+    plan_extend(f, sim_now_us(fault_sim(f)) + FAULT_LOSE_US);
+    plan_say(f, "node %" PRIu32 ", when it can be spared", f->host);
+    fault_step_after(f, lose_disk, 0);
 }

@@ -76,7 +76,7 @@ void plan_publish(struct plan_fault *f) {
 
 static void restart_fire(struct event *e) {
     struct plan_host *h = CONTAINER(e, struct plan_host, restart);
-    if (!sim_host_up(plan_host(h->plan, h->number))) {
+    if (!sim_host_up(plan_host(h->plan, h->number)) && swarm_present(h->plan->swarm, h->number)) {
         sim_host_start(plan_host(h->plan, h->number));
     }
 }
@@ -102,8 +102,7 @@ static void watch_fire(struct event *e) {
     for (uint32_t number = 1; number <= p->swarm->count; number++) {
         struct plan_host *h = &p->hosts[number - 1];
         struct prng prng;
-        bool belongs = swarm_node(p->swarm, number)->belongs;
-        if (belongs && !sim_host_up(plan_host(p, number)) && h->restart.slot == 0) {
+        if (swarm_present(p->swarm, number) && !sim_host_up(plan_host(p, number)) && h->restart.slot == 0) {
             draw_stream(p, (PLAN_STREAM_RESTART + p->drawn) ^ (uint64_t)number << 40, &prng);
             sim_at(s, &h->restart, sim_now_us(s) + draw_lasting(p, &prng));
         }
@@ -203,7 +202,9 @@ static void draw_founders(struct plan *p, struct prng *prng) {
     uint32_t count = p->swarm->count;
     uint32_t late = (uint32_t)prng_range(prng, 0, PLAN_LATE_MAX);
     p->founders = prng_chance(prng, 500000) && late < count ? count - late : count;
-    p->weights[PLAN_JOIN] = p->founders < count ? fault_weight(PLAN_JOIN) : 0;
+    if (p->founders < count) {
+        p->weights[PLAN_JOIN] = fault_weight(PLAN_JOIN);
+    }
 }
 
 static void draw_mood(struct plan *p) {
@@ -221,6 +222,7 @@ static void draw_mood(struct plan *p) {
 void plan_init(struct plan *p, struct swarm *w) {
     *p = (struct plan){.swarm = w};
     size_t links = (size_t)w->count * w->count;
+    errands_init(&p->errands, w);
     sim_event_init(&p->next, next_fire, 0);
     sim_event_init(&p->watch, watch_fire, 0);
     p->hosts = calloc(w->count, sizeof(*p->hosts));
@@ -247,6 +249,7 @@ void plan_release(struct plan *p) {
     for (int i = 0; i < PLAN_ACTIVE_MAX; i++) {
         free(p->faults[i].blocked);
     }
+    errands_release(&p->errands);
     free(p->hosts);
     free(p->links);
     *p = (struct plan){0};
@@ -273,7 +276,6 @@ void plan_start(struct plan *p) {
 
 void plan_heal(struct plan *p) {
     struct sim *s = p->swarm->sim;
-    p->healed = true;
     sim_cancel(s, &p->next);
     sim_cancel(s, &p->watch);
     for (int i = 0; i < PLAN_ACTIVE_MAX; i++) {
@@ -286,8 +288,10 @@ void plan_heal(struct plan *p) {
     for (uint32_t number = 1; number <= p->swarm->count; number++) {
         sim_cancel(s, &p->hosts[number - 1].restart);
         sim_disk_repair(plan_host(p, number));
-        if (!sim_host_up(plan_host(p, number)) && swarm_node(p->swarm, number)->belongs) {
+        if (!sim_host_up(plan_host(p, number)) && swarm_present(p->swarm, number)) {
             sim_host_start(plan_host(p, number));
+        } else if (!swarm_node(p->swarm, number)->belongs) {
+            errands_join(&p->errands, number);
         }
     }
     tell(p, "everything is healed");

@@ -1,5 +1,5 @@
-/* The faults of a run, drawn from its seed: which kinds, how often, how long. Every seed has its own mood. Disks
- * survive everything here, so any loss of what was acknowledged is a bug of the node.
+/* The faults of a run, drawn from its seed: which kinds, how often, how long. Every seed has its own mood. No
+ * fault takes the last good copy of anything (copies.h), so any loss of what was acknowledged is a bug of the node.
  *
  * Faults are numbered in the order of their times, from 1. Each draws everything about itself from a stream of its own,
  * (seed, number), and what it finds: so when some are skipped, the others come at the same times, are of the same
@@ -8,6 +8,7 @@
 #ifndef SHOAL_PLAN_H
 #define SHOAL_PLAN_H
 
+#include "errands.h"
 #include "select.h"
 #include "swarm.h"
 
@@ -44,7 +45,9 @@
     X(MISREAD, misread, "misread", 2)                                                     \
     X(WALL, wall, "wall", 1)                                                              \
     X(RATE, rate, "rate", 1)                                                              \
-    X(JOIN, join, "join", 6)
+    X(JOIN, join, "join", 3)                                                              \
+    X(DRAIN, drain, "drain", 2)                                                           \
+    X(LOST_DISK, lost_disk, "lost-disk", 3)
 
 enum plan_kind {
 #define PLAN_FAULT_ENUM(id, function, name, weight) PLAN_##id,
@@ -83,7 +86,6 @@ struct plan_fault { /* one under way */
 struct plan_host {
     struct plan *plan;
     uint32_t number;
-    bool asking; /* JOIN: somebody is asked for a ticket */
     struct event restart;
 };
 
@@ -97,7 +99,7 @@ struct plan {
     bool hunting;
     uint64_t pace_us, lasting_us; /* means: between faults, of one */
     uint32_t founders;            /* hosts beyond these join while things break, or at the end */
-    bool healed;
+    struct errands errands;
     struct plan_fault faults[PLAN_ACTIVE_MAX];
     struct plan_host *hosts;
     /* A host that leads what users work on, so that half of the faults hit where it matters; 0: nobody does. */
@@ -118,7 +120,7 @@ void plan_hunt(struct plan *p);
 void plan_start(struct plan *p);
 /* A user just heard that something is stored: what was not durable then is a lie. */
 void plan_acknowledged(void *plan, uint64_t size);
-/* Undoes everything: no fault is left, every host that has joined is up. */
+/* Undoes everything: no fault is left, every host that has joined is up, the others join. */
 void plan_heal(struct plan *p);
 
 #endif

@@ -28,7 +28,6 @@ struct run {
     struct run_result *result;
     enum run_checker checking;
     struct swarm swarm;
-    uint32_t belonging; /* hosts that should have joined: the first ones */
     struct history history;
     struct workload load;
     struct plan plan;
@@ -167,23 +166,23 @@ static bool gather(struct run *r, struct user_result *answer) {
             return false;
         }
     }
-    r->belonging = r->plan.founders;
     return true;
 }
 
-/* Those whom the faults did not let in. */
-static bool join_the_rest(struct run *r, struct user_result *answer) {
-    for (uint32_t number = r->plan.founders + 1; number <= r->swarm.count; number++) {
-        struct swarm_node *n = swarm_node(&r->swarm, number);
-        if (!n->belongs) {
-            if (!invite(r, answer, &n->ticket)) {
-                return false;
-            }
-            sim_host_start(n->host);
-        }
+/* The first host after this one that has joined and has not left; 0: there is none. */
+static uint32_t next_present(struct run *r, uint32_t number) {
+    do {
+        number++;
+    } while (number <= r->swarm.count && !swarm_present(&r->swarm, number));
+    return number <= r->swarm.count ? number : 0;
+}
+
+static uint32_t count_present(struct run *r) {
+    uint32_t count = 0;
+    for (uint32_t number = next_present(r, 0); number != 0; number = next_present(r, number)) {
+        count++;
     }
-    r->belonging = r->swarm.count;
-    return true;
+    return count;
 }
 
 /* ---- becoming whole ---------------------------------------------------------------------------------------------- */
@@ -196,30 +195,33 @@ static bool node_says_healthy(struct run *r, uint32_t number, struct user_result
     if (!ask(r, number, &q, answer)) {
         return false;
     }
+    uint32_t present = count_present(r);
     *ret_healthy = answer->status == 0 && answer->arcs_total == 1u << r->swarm.bits &&
                    answer->arcs_healthy == answer->arcs_total && answer->arcs_leaderless == 0 &&
-                   answer->members_alive == r->belonging && answer->member_count == r->belonging;
+                   answer->members_alive == present && answer->members_up == present && answer->members_between == 0 &&
+                   errands_done(&r->plan.errands);
     return true;
 }
 
 static bool wait_healthy(struct run *r, struct user_result *answer) {
     r->checking = RUN_HEALTH;
     uint64_t until = sim_now_us(r->swarm.sim) + RUN_HEALTHY_US;
-    for (uint32_t number = 1; number <= r->belonging;) {
+    for (uint32_t number = next_present(r, 0); number != 0;) {
         bool healthy = false;
         if (!node_says_healthy(r, number, answer, &healthy)) {
             return false;
         }
-        if (healthy) {
-            number++;
+        if (healthy || !swarm_present(&r->swarm, number)) {
+            number = next_present(r, number);
             continue;
         }
         if (sim_now_us(r->swarm.sim) > until) {
-            return fail(r,
-                        "node %" PRIu32 " sees %" PRIu32 " of %" PRIu32 " arcs healthy, %" PRIu32
-                        " leaderless, %" PRIu32 " of %" PRIu32 " members alive (%s)",
-                        number, answer->arcs_healthy, answer->arcs_total, answer->arcs_leaderless,
-                        answer->members_alive, answer->member_count, err_name(answer->status));
+            return fail(
+                r,
+                "node %" PRIu32 " sees %" PRIu32 " of %" PRIu32 " arcs healthy, %" PRIu32 " leaderless, %" PRIu32
+                " of %" PRIu32 " members alive, %" PRIu32 " neither up nor gone (%s); %" PRIu32 " hosts are members",
+                number, answer->arcs_healthy, answer->arcs_total, answer->arcs_leaderless, answer->members_alive,
+                answer->members_up, answer->members_between, err_name(answer->status), count_present(r));
         }
         if (!pass_time(r, RUN_POLL_US, NULL, NULL)) {
             return false;
@@ -245,11 +247,12 @@ static bool read_back(struct run *r, uint32_t number, uint32_t name, struct user
         return fail(r, "node %" PRIu32 " cannot give %.60s: %s: %.80s", number, text, err_name(answer->status),
                     answer->message);
     }
-    if (number == 1) {
+    if (number == next_present(r, 0)) {
         *first = *answer;
     } else if (first->status != answer->status || first->content != answer->content ||
                memcmp(first->version, answer->version, sizeof(first->version)) != 0) {
-        return fail(r, "nodes 1 and %" PRIu32 " give different contents of %.60s", number, text);
+        return fail(r, "nodes %" PRIu32 " and %" PRIu32 " give different contents of %.60s", next_present(r, 0), number,
+                    text);
     }
     return true;
 }
@@ -257,7 +260,7 @@ static bool read_back(struct run *r, uint32_t number, uint32_t name, struct user
 static bool read_all_back(struct run *r, struct user_result *first, struct user_result *answer) {
     r->checking = RUN_READING;
     for (uint32_t name = 0; name < r->history.name_count; name++) {
-        for (uint32_t number = 1; number <= r->swarm.count; number++) {
+        for (uint32_t number = next_present(r, 0); number != 0; number = next_present(r, number)) {
             if (!read_back(r, number, name, first, answer)) {
                 return false;
             }
@@ -312,7 +315,7 @@ static bool present(const struct history_name *n) {
 
 static bool list_all(struct run *r, struct user_result *answer) {
     r->checking = RUN_LISTING;
-    for (uint32_t number = 1; number <= r->swarm.count; number++) {
+    for (uint32_t number = next_present(r, 0); number != 0; number = next_present(r, number)) {
         bool seen[HISTORY_NAMES_MAX] = {false};
         for (size_t i = 0; i < WORKLOAD_BUCKETS; i++) {
             if (!list_bucket(r, number, workload_bucket(i), answer, seen)) {
@@ -395,8 +398,7 @@ static bool phases(struct run *r, struct user_result *first, struct user_result 
     }
     sim_note(r->swarm.sim, "healed");
     /* Each of these is worth knowing even if one before it failed; the first one is the reason. */
-    bool good =
-        join_the_rest(r, answer) && wait_healthy(r, answer) && read_all_back(r, first, answer) && list_all(r, answer);
+    bool good = wait_healthy(r, answer) && read_all_back(r, first, answer) && list_all(r, answer);
     good = check_history(r) && good;
     return good && wait_quiet(r);
 }

@@ -138,6 +138,13 @@ static void after(void *ctx, struct sim_host *h) {
     witness_look(w->witness, sim_host_number(h));
 }
 
+/* The stream of identities: the hosts' first ones come one after the other, later ones each from their own. */
+static void draw_identity(struct swarm_node *n, struct prng *prng) {
+    uint8_t seed[IDENTITY_SEED_SIZE];
+    prng_fill(prng, seed, sizeof(seed));
+    CHECK(identity_from_seed(seed, &n->identity) == 0);
+}
+
 void swarm_init(struct swarm *w, const struct swarm_options *options) {
     const struct sim_options so = {.seed = options->seed,
                                    .hosts = options->nodes,
@@ -162,13 +169,41 @@ void swarm_init(struct swarm *w, const struct swarm_options *options) {
     prng_init(&prng, options->seed, PRNG_SCENARIO, 0);
     for (uint32_t number = 1; number <= w->count; number++) {
         struct swarm_node *n = swarm_node(w, number);
-        uint8_t seed[IDENTITY_SEED_SIZE];
-        prng_fill(&prng, seed, sizeof(seed));
         n->swarm = w;
         n->host = sim_host(w->sim, number);
         sim_event_init(&n->down, go_down, 0);
-        CHECK(identity_from_seed(seed, &n->identity) == 0);
+        draw_identity(n, &prng);
     }
+}
+
+bool swarm_present(struct swarm *w, uint32_t number) {
+    const struct swarm_node *n = swarm_node(w, number);
+    return n->belongs && !n->left;
+}
+
+static void forget_damages(struct swarm *w, uint32_t host) {
+    size_t kept = 0;
+    for (size_t i = 0; i < w->damage_count; i++) {
+        if (w->damages[i].host != host) {
+            w->damages[kept++] = w->damages[i];
+        }
+    }
+    w->damage_count = kept;
+}
+
+void swarm_reborn(struct swarm *w, uint32_t number) {
+    struct swarm_node *n = swarm_node(w, number);
+    struct prng prng;
+    sim_disk_wipe(n->host);
+    witness_wiped(w->witness, number);
+    forget_damages(w, number);
+    identity_release(&n->identity);
+    ticket_release(&n->ticket);
+    n->lives++;
+    prng_init(&prng, w->seed, PRNG_SCENARIO, (uint64_t)n->lives << 32 | number);
+    draw_identity(n, &prng);
+    n->number = 0;
+    n->belongs = n->left = n->leaving = n->newcomer = false;
 }
 
 void swarm_release(struct swarm *w) {

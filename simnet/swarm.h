@@ -22,6 +22,8 @@ struct swarm_node {
     bool excused;         /* a fault was made that may end it */
     bool left;            /* it is a member no more: it ends whenever its host starts again, and nobody audits it */
     bool belongs;         /* it has been started once: it may be started again */
+    bool leaving;         /* it was asked to drain, or may have been */
+    uint32_t lives;       /* identities it had */
     bool newcomer;        /* it joins while things break: it may end when it does not get through */
 };
 
@@ -64,6 +66,11 @@ void swarm_fail(struct swarm *w, const char *format, ...) __attribute__((format(
 /* This host's copy of a chunk is not what it was. */
 void swarm_damaged(struct swarm *w, uint32_t host, const struct digest *d);
 bool swarm_is_damaged(const struct swarm *w, uint32_t host, const struct digest *d);
+/* The host has joined, as far as it can tell, and has not left. */
+bool swarm_present(struct swarm *w, uint32_t number);
+/* The host, which must be down, loses its disk and with it its identity; what it was stays a member until somebody
+ * dismisses it. */
+void swarm_reborn(struct swarm *w, uint32_t number);
 /* Every node's own checks, and one more look at the tables. */
 void swarm_check(struct swarm *w);
 

@@ -172,8 +172,10 @@ static void take_status(struct call *c, const struct client_message *m, struct c
     c->result.arcs_healthy = m->u.status_reply.arcs_healthy;
     c->result.arcs_leaderless = m->u.status_reply.arcs_leaderless;
     while (client_member_next(rows, &row) == 0) {
-        c->result.member_count++;
-        c->result.members_alive += row.alive;
+        bool up = row.state == MEMBER_UP;
+        c->result.members_up += up;
+        c->result.members_alive += up && row.alive;
+        c->result.members_between += !up && row.state != MEMBER_GONE;
     }
     call_finish(c, 0, true);
 }

@@ -44,7 +44,8 @@ struct user_result {
     bool more;
     uint32_t entry_count;
     struct user_entry entries[USER_LIST_MAX];
-    uint32_t members_alive, member_count;
+    uint32_t members_up, members_alive; /* of the table: up, and of those heard of */
+    uint32_t members_between;           /* joining, draining or out */
     uint32_t arcs_total, arcs_healthy, arcs_leaderless;
     char ticket[TICKET_TEXT_MAX];
 };

@@ -319,6 +319,20 @@ static const char *check_leader(struct witness *w, uint32_t host, uint32_t group
     return wrong;
 }
 
+bool witness_whole(struct witness *w, uint32_t host, uint32_t group) {
+    const struct ledger *l = &w->ledgers[group];
+    const struct witness_view *v = &w->hosts[host - 1].views[group];
+    if (l->committed == 0 || v->replica == 0) {
+        return false;
+    }
+    struct txn *t = read_disk(w, host, DISK_LOG);
+    read_journal(w, host, t);
+    bool whole = entry_held(t, &w->hosts[host - 1].logs[group], group, v->replica, l->committed,
+                            l->slots[l->committed - 1].committed->term);
+    store_abort(t);
+    return whole;
+}
+
 /* ---- looking ----------------------------------------------------------------------------------------------------- */
 
 static const char *look(struct witness *w, uint32_t host, uint32_t group, const struct groups_glance *now) {

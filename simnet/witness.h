@@ -68,6 +68,8 @@ void witness_wiped(struct witness *w, uint32_t host);
 void witness_look(struct witness *w, uint32_t host);
 /* Now and then: compares the tables of one group after the other. */
 void witness_sample(struct witness *w);
+/* The host's disk holds everything of the group that was ever committed. */
+bool witness_whole(struct witness *w, uint32_t host, uint32_t group);
 /* The newest committed configuration of a group; NULL: none yet. */
 const struct raft_config *witness_config(const struct witness *w, uint32_t group);
 

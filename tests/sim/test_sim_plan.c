@@ -105,9 +105,12 @@ static void play_plan(uint64_t seed, const struct selection *select, struct line
 
 /* What a fault finds (which hosts are down already, which copies can be spared) other faults decide; its time stays. */
 static bool same_fault(const char *a, const char *b) {
-    static const char *const finds[] = {
-        " kill: ", " power: ", " blackout: ", " kill-all: ", " rolling: ", " stumble: ", " rot: ", " join: "};
+    static const char *const finds[] = {" kill: ",    " power: ", " blackout: ", " kill-all: ", " rolling: ",
+                                        " stumble: ", " rot: ",   " join: ",     " drain: ",    " lost-disk: "};
     bool found = false;
+    if (strstr(a, "loses its disk") != NULL) {
+        return number_of(a) == number_of(b); /* it waits for its moment */
+    }
     for (size_t i = 0; i < sizeof(finds) / sizeof(finds[0]); i++) {
         found = found || strstr(a, finds[i]) != NULL;
     }
