@@ -22,6 +22,8 @@
     X(LISTING, "listing")       /* and is listed */               \
     X(HISTORY, "histories")     /* are linearizable */            \
     X(AUDIT, "audit")           /* of the disks, in time */       \
+    X(SCENARIO, "scenario")     /* what it expects */             \
+    X(SITUATION, "situation")   /* what it is about arises */     \
     X(TWICE, "two runs differ") /* of the same seed */            \
     X(DEATH, "the process died")
 
@@ -33,6 +35,7 @@ enum run_checker {
 };
 
 struct run_options {
+    const char *scenario; /* its name; NULL: faults and users drawn from the seed */
     uint64_t seed;
     uint32_t nodes;
     uint64_t faults_us; /* how long the phase with faults lasts */

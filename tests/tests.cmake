@@ -44,6 +44,12 @@ if(TARGET shoal-simnet)
   endforeach()
 endif()
 
+# Every scenario, from a few seeds.
+if(TARGET shoal-simnet)
+  add_test(NAME sim_scenarios COMMAND shoal-simnet --scenarios --seeds 1..3)
+  set_tests_properties(sim_scenarios PROPERTIES LABELS sim TIMEOUT 600)
+endif()
+
 # Each script gets the program as $SHOAL, and beside it the programs of the same folder: peers that misbehave. They time
 # things, so each has the machine to itself.
 if(TARGET shoal)
