@@ -55,6 +55,16 @@ static int apply_run(struct txn *t, struct disk_op *op) {
     return applied_row_put(t, a->group, &a->row);
 }
 
+static void reply(struct pending *p, const struct raft_config *config, const uint8_t *result, size_t size) {
+    struct propose_reply reply = {.config = *config, .result = result, .result_size = size};
+    struct buf body;
+    buf_init(&body, PEER_BODY_MAX);
+    propose_reply_encode(&reply, &body);
+    peers_reply(p->call, body.error, body.bytes, body.error ? 0 : body.size);
+    buf_release(&body);
+    p->call = NULL;
+}
+
 static void answer(struct replica *r, struct apply_op *a, uint32_t i) {
     const struct raft_entry *e = a->slots[i].entry;
     struct pending *p = TAILQ_FIRST(&r->pending);
@@ -65,21 +75,31 @@ static void answer(struct replica *r, struct apply_op *a, uint32_t i) {
     if (!p || p->index != e->index) {
         return;
     }
-    TAILQ_REMOVE(&r->pending, p, link);
-    if (p->term == e->term) {
-        size_t end = i + 1 < a->count ? a->slots[i + 1].result_at : a->results.size;
-        struct propose_reply reply = {.config = r->applied_config,
-                                      .result = a->results.bytes + a->slots[i].result_at,
-                                      .result_size = end - a->slots[i].result_at};
-        struct buf body;
-        buf_init(&body, PEER_BODY_MAX);
-        propose_reply_encode(&reply, &body);
-        peers_reply(p->call, body.error, body.bytes, body.error ? 0 : body.size);
-        buf_release(&body);
-    } else {
+    size_t end = i + 1 < a->count ? a->slots[i + 1].result_at : a->results.size;
+    if (p->term != e->term) {
+        CHECK(p->call); /* foretold only when committed */
         serve_reply_route(r->groups, p->call, ERR_NOT_LEADER, r->group);
+    } else if (p->call) {
+        reply(p, &r->applied_config, a->results.bytes + a->slots[i].result_at, end - a->slots[i].result_at);
     }
-    free(p);
+    pending_free(r, p);
+}
+
+/* Pending proposals end with the leadership, so those up to the commit index are in the log as they were proposed. */
+void apply_foretold(struct replica *r) {
+    struct groups *g = r->groups;
+    struct pending *p;
+    TAILQ_FOREACH(p, &r->pending, link) {
+        if (p->index > r->commit) {
+            return;
+        }
+        if (p->call && p->foretold.size > 0 && g->foretold_bytes + p->size <= GROUPS_FORETOLD_MAX) {
+            CHECK(p->index > r->applied);
+            g->foretold_bytes += p->size;
+            p->told = true;
+            reply(p, raft_config_committed(r->raft), p->foretold.bytes, p->foretold.size);
+        }
+    }
 }
 
 /* Entries every live follower has are dropped once there are enough of them; whoever is further behind than the hard

@@ -132,6 +132,23 @@ static void call_reply(void *ctx, int status, const uint8_t *body, size_t size) 
     }
 }
 
+/* Whoever answers a repeat must not take it for the first. */
+static void say_again(struct call *c) {
+    struct group_request req;
+    struct buf body;
+    int rc = group_request_decode(c->body.bytes, c->body.size, &req);
+    CHECK(rc == 0);
+    if (req.again) {
+        return;
+    }
+    req.again = true;
+    buf_init(&body, PEER_BODY_MAX);
+    group_request_encode(&req, &body);
+    buf_release(&c->body);
+    c->body = body;
+    c->status = body.error;
+}
+
 static void call_fire(struct timer *t) {
     struct call *c = (struct call *)((char *)t - offsetof(struct call, timer));
     struct groups *g = c->groups;
@@ -142,6 +159,9 @@ static void call_fire(struct timer *t) {
         return;
     }
     uint32_t node = candidate(c);
+    if (c->attempts > 0 && c->op == OP_PROPOSE) {
+        say_again(c);
+    }
     c->attempts++;
     if (!node) {
         c->tried = 0;

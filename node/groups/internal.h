@@ -18,6 +18,7 @@
 #define GROUPS_ATTEMPT_MS 3000 /* one try of a call */
 #define GROUPS_BACKOFF_MIN_MS 20
 #define GROUPS_BACKOFF_MAX_MS 400
+#define GROUPS_FORETOLD_MAX (16 * 1024 * 1024) /* bytes of entries answered and not yet applied: beyond, answers wait */
 #define GROUPS_RECONCILE_MS 250  /* between looks at groups that wait for somebody, */
 #define GROUPS_MOVING_MS 20      /* and while one is under way */
 #define GROUPS_SNAPSHOT_MS 15000 /* for one piece */
@@ -34,7 +35,10 @@ struct persist_op;
 struct pending {
     TAILQ_ENTRY(pending) link;
     uint64_t index, term;
-    struct peers_call *call;
+    struct peers_call *call; /* NULL: answered */
+    size_t size;             /* of the entry */
+    struct buf foretold;     /* the answer, if it is known before the entry is applied */
+    bool told;               /* and it was given */
 };
 
 /* Somebody's query: first for its read index, then for the state to reach it, then at the disk. */
@@ -157,6 +161,7 @@ struct groups {
     struct timer flush;
     struct timer reconcile;
     struct timer orphans;
+    size_t foretold_bytes;
     struct persist_op *persist; /* gathering */
     struct journal journal;
     struct replica_list apply, unsettled, announce;
@@ -180,6 +185,7 @@ struct replica *replica_new(struct groups *g, uint32_t group, const struct hard_
 void replica_free(struct replica *r);
 int replica_step(struct replica *r, struct raft_event *event); /* fills in time and randomness */
 void replica_op_done(struct replica *r);                       /* one disk operation less */
+void pending_free(struct replica *r, struct pending *p); /* takes it off the list, if it is on it */
 void replica_fail_waiting(struct replica *r, int status);
 void replica_reads_ready(struct replica *r);
 void replica_learn_route(struct replica *r);
@@ -206,6 +212,8 @@ void wipe_leftovers(struct groups *g, uint32_t group, uint64_t id);
 /* apply.c */
 void apply_queue(struct replica *r);
 void apply_flush(struct groups *g);
+/* Entries up to the commit index whose answers are foretold are answered. */
+void apply_foretold(struct replica *r);
 
 /* outgoing.c */
 void outgoing_message(struct groups *g, uint32_t group, const struct raft_message *m);

@@ -54,11 +54,21 @@ struct replica *replica_new(struct groups *g, uint32_t group, const struct hard_
     return r;
 }
 
+void pending_free(struct replica *r, struct pending *p) {
+    if (p->index > 0) {
+        TAILQ_REMOVE(&r->pending, p, link);
+    }
+    if (p->told) {
+        CHECK(r->groups->foretold_bytes >= p->size);
+        r->groups->foretold_bytes -= p->size;
+    }
+    buf_release(&p->foretold);
+    free(p);
+}
+
 void replica_free(struct replica *r) {
     while (!TAILQ_EMPTY(&r->pending)) {
-        struct pending *p = TAILQ_FIRST(&r->pending);
-        TAILQ_REMOVE(&r->pending, p, link);
-        free(p);
+        pending_free(r, TAILQ_FIRST(&r->pending));
     }
     while (!TAILQ_EMPTY(&r->reads)) {
         struct read *rd = TAILQ_FIRST(&r->reads);
@@ -83,9 +93,10 @@ void replica_op_done(struct replica *r) {
 void replica_fail_waiting(struct replica *r, int status) {
     while (!TAILQ_EMPTY(&r->pending)) {
         struct pending *p = TAILQ_FIRST(&r->pending);
-        TAILQ_REMOVE(&r->pending, p, link);
-        serve_reply_route(r->groups, p->call, status, r->group);
-        free(p);
+        if (p->call) {
+            serve_reply_route(r->groups, p->call, status, r->group);
+        }
+        pending_free(r, p);
     }
 }
 
@@ -144,6 +155,7 @@ static void do_update(struct replica *r, const struct raft_update *u) {
     }
     if (u->commit > r->commit) {
         r->commit = u->commit;
+        apply_foretold(r);
     }
     apply_queue(r);
     if (u->config_changed || u->role_changed) {

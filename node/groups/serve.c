@@ -53,6 +53,17 @@ static bool grows(const struct group_request *req) {
     return !r.error && (kind == COMMAND_NAME_PUT || kind == COMMAND_REF_ADD);
 }
 
+/* Most writes need no look at the state to know that they succeed: they are answered when they are committed, however
+ * far behind the state is. */
+static void foretell(struct replica *r, struct pending *p, const struct group_request *req, uint64_t stamp) {
+    struct machine_arc arc;
+    buf_init(&p->foretold, PEER_BODY_MAX);
+    groups_arc(r->groups, r->group, &arc);
+    if (req->again || !machine_foretell(&arc, stamp, req->bytes, req->size, &p->foretold)) {
+        buf_release(&p->foretold);
+    }
+}
+
 void serve_propose(struct groups *g, struct peers_call *call, const struct group_request *req) {
     struct replica *r = serving(g, call, req->group);
     if (!r) {
@@ -64,10 +75,11 @@ void serve_propose(struct groups *g, struct peers_call *call, const struct group
     }
     struct pending *p = calloc(1, sizeof(*p));
     struct buf data;
+    uint64_t stamp = next_stamp(r);
     buf_init(&data, RAFT_ENTRY_MAX);
-    uint8_t *stamp = buf_extend(&data, STAMP_SIZE);
-    if (stamp) {
-        put_u64(stamp, next_stamp(r));
+    uint8_t *head = buf_extend(&data, STAMP_SIZE);
+    if (head) {
+        put_u64(head, stamp);
     }
     buf_append(&data, req->bytes, req->size);
     if (!p || data.error) {
@@ -75,6 +87,8 @@ void serve_propose(struct groups *g, struct peers_call *call, const struct group
         goto done;
     }
     p->call = call;
+    p->size = data.size;
+    foretell(r, p, req, stamp);
     struct raft_event ev = {.kind = RAFT_EV_PROPOSE, .propose = {.data = data.bytes, .size = data.size}};
     int rc = replica_step(r, &ev);
     if (rc) {
@@ -86,8 +100,11 @@ void serve_propose(struct groups *g, struct peers_call *call, const struct group
     CHECK(p->index > r->applied);
     TAILQ_INSERT_TAIL(&r->pending, p, link);
     p = NULL;
+    apply_foretold(r); /* a lone voter may have committed it in the same step */
 done:
-    free(p);
+    if (p) {
+        pending_free(r, p);
+    }
     buf_release(&data);
 }
 

@@ -173,3 +173,22 @@ done:
     free(space);
     return rc;
 }
+
+/* A version that carries its bytes has no references, so nobody settles it; and its number is fresh, so it lies under
+ * no name yet. Without a condition nothing can refuse it. */
+static bool blind(const struct command *c) {
+    return c->kind == COMMAND_NAME_PUT && c->u.put.is_inline && c->u.put.condition == CONDITION_ANY;
+}
+
+bool machine_foretell(const struct machine_arc *arc, uint64_t stamp_ms, const uint8_t *command, size_t size,
+                      struct buf *result) {
+    struct command c;
+    struct chunk_ref *space = malloc(COMMAND_CHUNKS_MAX * sizeof(*space));
+    bool known = space && command_decode(command, size, space, &c) == 0 && belongs(arc, &c) && blind(&c);
+    if (known) {
+        command_result_encode(&(struct command_result){.version = c.u.put.version, .modified_ms = stamp_ms}, result);
+        known = result->error == 0;
+    }
+    free(space);
+    return known;
+}

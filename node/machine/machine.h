@@ -50,6 +50,10 @@ void machine_effects_release(struct machine_effects *e);
  * replica alike. Returned errors are of the storage only: the caller must abort the transaction and stop. */
 int machine_apply(struct txn *t, const struct machine_arc *arc, uint64_t stamp_ms, const uint8_t *command, size_t size,
                   struct buf *result, struct machine_effects *effects);
+/* Whether the answer that machine_apply will give does not depend on the state: then it is appended to result. For the
+ * first attempt of a command only: a repeat is answered like the first time. */
+bool machine_foretell(const struct machine_arc *arc, uint64_t stamp_ms, const uint8_t *command, size_t size,
+                      struct buf *result);
 /* Answers a query into out; ERR_INVALID for one that cannot be decoded or is outside the arc; storage errors. Absence
  * and the like are inside the answer: every answer begins with a status (QUERY_NAME, QUERY_REF: [status, row?]). */
 int machine_query(struct txn *t, const struct machine_arc *arc, const uint8_t *query, size_t size, struct buf *out);

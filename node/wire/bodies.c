@@ -3,7 +3,7 @@
 #include "fields.h"
 #include "peer.h"
 
-#define GROUP_REQUEST_FIELDS 2
+#define GROUP_REQUEST_FIELDS 3
 #define PROPOSE_REPLY_FIELDS 3 /* a configuration is two items */
 #define REPLICA_REQUEST_FIELDS 3
 #define SNAPSHOT_FIELDS 12
@@ -14,6 +14,7 @@ void group_request_encode(const struct group_request *r, struct buf *out) {
     CHECK(r->bytes || r->size == 0);
     cbor_put_array(out, GROUP_REQUEST_FIELDS);
     cbor_put_uint(out, r->group);
+    cbor_put_bool(out, r->again);
     cbor_put_bytes(out, r->bytes, r->size);
 }
 
@@ -23,6 +24,7 @@ int group_request_decode(const uint8_t *bytes, size_t size, struct group_request
     cbor_reader_init(&r, bytes, size);
     cbor_expect_array(&r, GROUP_REQUEST_FIELDS);
     request.group = field_get_u32(&r);
+    request.again = cbor_get_bool(&r);
     request.bytes = cbor_get_bytes(&r, PEER_BODY_MAX, &request.size);
     int rc = cbor_finish(&r);
     if (rc == 0) {

@@ -80,6 +80,7 @@ struct peer_reply {
 
 struct group_request {
     uint32_t group;
+    bool again; /* OP_PROPOSE: an earlier attempt may have been applied, so the answer may be that of the earlier one */
     const uint8_t *bytes;
     size_t size;
 };

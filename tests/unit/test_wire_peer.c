@@ -217,10 +217,11 @@ static void test_chunk_put_and_get(void **state) {
 static void test_group_request(void **state) {
     (void)state;
     struct buf b = scratch();
-    struct group_request in = {1024, (const uint8_t *)"command", 7};
+    struct group_request in = {1024, true, (const uint8_t *)"command", 7};
     struct group_request out;
     group_request_encode(&in, &b);
     assert_int_equal(group_request_decode(b.bytes, b.size, &out), 0);
+    assert_true(out.again);
     assert_int_equal(out.group, 1024);
     assert_int_equal(out.size, 7);
     assert_memory_equal(out.bytes, "command", 7);

@@ -134,7 +134,7 @@ static inline void sample_frames(struct samples *s) {
 }
 
 static inline void sample_group_bodies(struct samples *s) {
-    struct group_request request = {1024, (const uint8_t *)"command", 7};
+    struct group_request request = {1024, true, (const uint8_t *)"command", 7};
     group_request_encode(&request, &s->buf);
     sample_done(s, "peer", "group-request", "usual", 0);
 
