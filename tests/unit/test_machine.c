@@ -53,6 +53,57 @@ static void test_put_then_read(void **state) {
     check_absent(w, "a/c");
 }
 
+static bool foretold(struct world *w, const struct command *c, struct buf *out) {
+    buf_clear(&w->command);
+    command_encode(c, &w->command);
+    buf_clear(out);
+    return machine_foretell(&w->arc, w->stamp_ms, w->command.bytes, w->command.size, out);
+}
+
+/* Whatever lies under the name: nothing, bytes, chunks. */
+static void test_the_foretold_answer_is_the_one_given(void **state) {
+    struct world *w = *state;
+    struct chunk_ref chunks[] = {chunked(1), chunked(2)};
+    struct buf answer;
+    buf_init(&answer, WORLD_BUF_MAX);
+    for (uint8_t version = 1; version < 9; version += 2) {
+        struct command c = put_inline("f", version, "hello");
+        c.client = version > 4 ? 77 : 0;
+        c.seq = c.client ? version : 0;
+        w->stamp_ms += 10;
+        assert_true(foretold(w, &c, &answer));
+        (void)world_apply(w, &c);
+        assert_int_equal(answer.size, w->answer.size);
+        assert_memory_equal(answer.bytes, w->answer.bytes, answer.size);
+        assert_int_equal(apply_status(w, put_chunks("f", (uint8_t)(version + 1), chunks, 2)), 0);
+    }
+    buf_release(&answer);
+}
+
+static void test_what_depends_on_the_state_is_not_foretold(void **state) {
+    struct world *w = *state;
+    struct chunk_ref chunks[] = {chunked(1)};
+    struct buf answer;
+    buf_init(&answer, WORLD_BUF_MAX);
+    struct command c = put_inline("f", 1, "hello");
+    c.u.put.condition = CONDITION_ABSENT;
+    assert_false(foretold(w, &c, &answer));
+    c.u.put.condition = CONDITION_MATCH;
+    assert_false(foretold(w, &c, &answer));
+    c = put_chunks("f", 1, chunks, 1);
+    assert_false(foretold(w, &c, &answer));
+    c = (struct command){.kind = COMMAND_NAME_RM, .u.rm.name = named("f")};
+    assert_false(foretold(w, &c, &answer));
+    c = put_inline("f", 1, "hello");
+    struct machine_arc arc = w->arc;
+    w->arc.first = name_position(&c.u.put.name) + 1; /* not ours */
+    assert_false(foretold(w, &c, &answer));
+    w->arc = arc;
+    assert_false(machine_foretell(&w->arc, 1, w->command.bytes, w->command.size - 1, &answer));
+    assert_int_equal(answer.size, 0);
+    buf_release(&answer);
+}
+
 static void test_put_chunks_then_read(void **state) {
     struct world *w = *state;
     struct chunk_ref chunks[] = {chunked(1), chunked(2), chunked(1)};
@@ -736,6 +787,8 @@ static void test_pages_of_the_outbox(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(test_put_then_read),
+        TEST(test_the_foretold_answer_is_the_one_given),
+        TEST(test_what_depends_on_the_state_is_not_foretold),
         TEST(test_put_chunks_then_read),
         TEST(test_put_if_absent),
         TEST(test_put_if_match),
