@@ -111,6 +111,21 @@ void history_return(struct history *h, uint32_t name, size_t op_index, const str
     }
 }
 
+bool history_contended(const struct history *h, uint32_t name, size_t op) {
+    const struct history_name *n = &h->names[name];
+    CHECK(name < h->name_count && op < n->count);
+    uint64_t since = n->ops[op].call_us;
+    for (size_t i = 0; i < n->count; i++) {
+        const struct linear_op *other = &n->ops[i];
+        bool answered = other->return_us != LINEAR_NEVER;
+        bool later = answered ? other->return_us >= since : other->call_us + HISTORY_LATE_US > since;
+        if (i != op && other->kind != LINEAR_GET && later) {
+            return true;
+        }
+    }
+    return false;
+}
+
 void history_listed(struct history *h, uint32_t name, uint64_t call_us, const uint8_t *version) {
     CHECK(call_us <= sim_now_us(h->sim));
     if (h->names[name].count + 1 >= LINEAR_OPS_MAX) {

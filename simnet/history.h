@@ -6,8 +6,9 @@
 #include "user.h"
 
 #define HISTORY_NAMES_MAX 512
-#define HISTORY_OPS_MAX 300        /* of one name; listings and the end of the run may add some */
-#define HISTORY_STEPS_MAX 20000000 /* of the checker, for one name */
+#define HISTORY_OPS_MAX 300                          /* of one name; listings and the end of the run may add some */
+#define HISTORY_LATE_US (300 * (uint64_t)SIM_SECOND) /* what was not answered may still happen for so long */
+#define HISTORY_STEPS_MAX 20000000                   /* of the checker, for one name */
 
 struct history_name {
     char text[USER_NAME_SIZE];
@@ -31,6 +32,8 @@ bool history_room(const struct history *h, uint32_t name);
 /* A request on a name begins: which of its operations it is. PUT, GET, REMOVE, STAT. */
 size_t history_call(struct history *h, uint32_t name, const struct user_request *request);
 void history_return(struct history *h, uint32_t name, size_t op, const struct user_result *result);
+/* Whether some other write to the name may have taken effect since this one was called. */
+bool history_contended(const struct history *h, uint32_t name, size_t op);
 /* A listing said that this name was there with that version, or (NULL) that it was absent. */
 void history_listed(struct history *h, uint32_t name, uint64_t call_us, const uint8_t *version);
 /* Checks every name. True when all is well; otherwise the first trouble, as one line. */

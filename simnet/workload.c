@@ -8,6 +8,7 @@
 #include "check.h"
 #include "errors.h"
 #include "internal.h"
+#include "promise.h"
 
 #define KIB 1024u
 #define TIMEOUT_US (45 * SIM_SECOND) /* longer than the node's own patience */
@@ -238,6 +239,9 @@ static void on_done(void *ctx, const struct user_result *result) {
         history_return(l->history, w->name, w->op, result);
     } else if (result->status == 0) {
         take_listing(w, result);
+    }
+    if (w->request.kind == USER_PUT && result->status == 0 && !history_contended(l->history, w->name, w->op)) {
+        promise_check(l->swarm, w->request.content, w->request.size);
     }
     if (l->acknowledged != NULL && w->request.kind == USER_PUT && result->status == 0) {
         l->acknowledged(l->acknowledged_ctx, w->request.size);
