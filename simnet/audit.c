@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "buf.h"
 #include "check.h"
 #include "chunks.h"
 #include "errors.h"
@@ -115,6 +116,31 @@ static bool table_empty(struct txn *t, enum txn_table table) {
     return txn_seek(t, table, (struct slice){NULL, 0}, &key, &value) == ERR_NOT_FOUND;
 }
 
+/* Every row of these tables begins with its position; who serves no arc has no row of it. */
+static bool rows_are_served(struct audit *a, uint32_t i, struct txn *t) {
+    static const enum txn_table tables[] = {TABLE_NAMES, TABLE_REFS, TABLE_ABORTED, TABLE_CLIENTS};
+    const struct groups *g = node_groups(a->swarm->nodes[i].node);
+    for (size_t k = 0; k < sizeof(tables) / sizeof(tables[0]); k++) {
+        uint8_t last[TXN_KEY_MAX];
+        struct slice key, value;
+        int status = txn_seek(t, tables[k], (struct slice){NULL, 0}, &key, &value);
+        while (status == 0) {
+            struct groups_glance now;
+            size_t size = key.size;
+            if (size >= sizeof(uint64_t)) {
+                groups_glance(g, groups_of(g, get_u64(key.bytes)), &now);
+            }
+            if (size < sizeof(uint64_t) || now.raft == NULL) {
+                return trouble(a, "node %" PRIu32 ": a row of an arc that it does not serve", i + 1);
+            }
+            memcpy(last, key.bytes, size);
+            status = txn_next(t, tables[k], (struct slice){last, size}, &key, &value);
+        }
+        CHECK(status == ERR_NOT_FOUND);
+    }
+    return true;
+}
+
 static bool read_refs(struct audit *a, uint32_t i, struct txn *t) {
     uint8_t last[TXN_KEY_MAX];
     struct slice key, value, at = {NULL, 0};
@@ -160,7 +186,7 @@ static bool read_node(struct audit *a, uint32_t i, struct chunk_ref *space, stru
     bool good = table_empty(t, TABLE_OUTBOX) || trouble(a, "node %" PRIu32 ": an outbox is not empty", i + 1);
     good =
         good && (table_empty(t, TABLE_STAGE) || trouble(a, "node %" PRIu32 ": a snapshot is left half taken", i + 1));
-    good = good && read_refs(a, i, t) && read_names(a, i, t, space, row);
+    good = good && rows_are_served(a, i, t) && read_refs(a, i, t) && read_names(a, i, t, space, row);
     store_abort(t);
     t = begin_read(n, DISK_CHUNKS);
     struct digest d, *after = NULL;

@@ -1,6 +1,6 @@
 /* What must hold on the disks of a swarm that is whole and quiet: every replica of a group has the same state, where
  * the placement wants it; no reference without its chunk, no chunk without a reference, no reference to a version that
- * is not live, and no live version without its references. */
+ * is not live, and no live version without its references; no row of an arc that its host does not serve. */
 #ifndef SHOAL_AUDIT_H
 #define SHOAL_AUDIT_H
 

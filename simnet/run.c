@@ -37,7 +37,8 @@ static bool break_everything(struct run *r) {
     }
     workload_stop(&r->stage.load);
     plan_heal(&r->plan);
-    return stage_pass_time(&r->stage, 2 * STAGE_CALL_US, load_idle, &r->stage.load);
+    return stage_pass_time(&r->stage, 2 * STAGE_CALL_US, load_idle, &r->stage.load) &&
+           (workload_idle(&r->stage.load) || stage_fail(&r->stage, "somebody still waits for an answer"));
 }
 
 static bool phases(struct run *r, struct user_result *first, struct user_result *answer) {
@@ -46,8 +47,8 @@ static bool phases(struct run *r, struct user_result *first, struct user_result 
     }
     sim_note(r->stage.swarm.sim, "healed");
     /* Each of these is worth knowing even if one before it failed; the first one is the reason. */
-    bool good = stage_wait_healthy(&r->stage, answer) && stage_read_all_back(&r->stage, first, answer) &&
-                stage_list_all(&r->stage, answer);
+    bool good = stage_wait_healthy(&r->stage, answer) && stage_write_all(&r->stage, answer) &&
+                stage_read_all_back(&r->stage, first, answer) && stage_list_all(&r->stage, answer);
     good = stage_check_history(&r->stage) && good;
     return good && stage_wait_quiet(&r->stage);
 }

@@ -18,6 +18,7 @@
     X(ANSWER, "answers")        /* no fault excuses the answer */ \
     X(INVARIANT, "invariants")  /* while it runs */               \
     X(HEALTH, "health")         /* it is whole again in time */   \
+    X(WRITING, "writing")       /* everybody can store */         \
     X(READING, "reading back")  /* everything can be read */      \
     X(LISTING, "listing")       /* and is listed */               \
     X(HISTORY, "histories")     /* are linearizable */            \

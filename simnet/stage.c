@@ -13,6 +13,8 @@ _Static_assert(RUN_USERS_MAX == WORKLOAD_USERS_MAX, "as many selections as users
 
 #define SAMPLE_US (250 * SIM_MS)    /* between looks at invariants */
 #define INVITE_US (60 * SIM_SECOND) /* for a ticket, when nothing is broken */
+#define WRITE_SMALL 100u
+#define WRITE_LARGE 1500000u
 #define READY_US (30 * SIM_SECOND)
 #define HEALTHY_US (180 * SIM_SECOND)
 #define QUIET_US (400 * (uint64_t)SIM_SECOND)
@@ -208,6 +210,37 @@ bool stage_wait_healthy(struct stage *t, struct user_result *answer) {
                 answer->members_up, answer->members_between, err_name(answer->status), count_present(t));
         }
         if (!stage_pass_time(t, POLL_US, NULL, NULL)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* ---- writing ----------------------------------------------------------------------------------------------------- */
+
+static bool write_one(struct stage *t, uint32_t number, uint64_t size, struct user_result *answer) {
+    struct user_request q = {.kind = USER_PUT, .size = size, .content = prng_mix(number ^ size << 32)};
+    char text[USER_NAME_SIZE];
+    uint32_t name = t->history.name_count;
+    snprintf(text, sizeof(text), "%sat last %" PRIu32, workload_bucket(name % WORKLOAD_BUCKETS), name);
+    if (name == HISTORY_NAMES_MAX) {
+        return true;
+    }
+    history_add_name(&t->history, text);
+    snprintf(q.name, sizeof(q.name), "%s", text);
+    size_t op = history_call(&t->history, name, &q);
+    if (!stage_ask(t, number, &q, answer)) {
+        return false;
+    }
+    history_return(&t->history, name, op, answer);
+    return answer->status == 0 || stage_fail(t, "node %" PRIu32 " cannot store %.60s: %s: %.80s", number, text,
+                                             err_name(answer->status), answer->message);
+}
+
+bool stage_write_all(struct stage *t, struct user_result *answer) {
+    t->checking = RUN_WRITING;
+    for (uint32_t number = stage_next(t, 0); number != 0; number = stage_next(t, number)) {
+        if (!write_one(t, number, WRITE_SMALL, answer) || !write_one(t, number, WRITE_LARGE, answer)) {
             return false;
         }
     }

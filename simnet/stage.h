@@ -44,6 +44,8 @@ bool stage_gather(struct stage *t, struct user_result *answer);
 
 /* Every node sees every arc healthy and every member alive, in time. */
 bool stage_wait_healthy(struct stage *t, struct user_result *answer);
+/* A small and a large file through every node: each write succeeds, at once. */
+bool stage_write_all(struct stage *t, struct user_result *answer);
 /* Every name through every node. */
 bool stage_read_all_back(struct stage *t, struct user_result *first, struct user_result *answer);
 /* And it is listed, if it is there. */
