@@ -14,6 +14,8 @@
 #include "internal.h"
 
 #define CHANGE_ATTEMPTS_MAX 4
+#define CHANGE_SPARE_PARTS \
+    10 /* of a disk, one of so many is not counted on: for what is not chunks, and uneven loads */
 
 struct change {
     TAILQ_ENTRY(change) link;
@@ -97,7 +99,8 @@ static bool rest_has_room(struct node *n, uint32_t leaving) {
     measure(n, leaving, &all, &rest);
     uint32_t copies = all.nodes < wanted ? all.nodes : wanted;
     uint32_t later = rest.nodes < wanted ? rest.nodes : wanted;
-    return copies == 0 || all.used / copies <= rest.capacity / (later ? later : 1);
+    uint64_t room = rest.capacity - rest.capacity / CHANGE_SPARE_PARTS;
+    return copies == 0 || all.used / copies <= room / (later ? later : 1);
 }
 
 /* ---- may it be? ------------------------------------------------------------------------------------------------- */
@@ -232,7 +235,8 @@ static void decide(struct change *c) {
         return;
     }
     c->row = *row;
-    if (row->state == goals[c->action]) {
+    bool drained = c->action == CLIENT_DRAIN && row->state == MEMBER_GONE;
+    if (row->state == goals[c->action] || drained) {
         finish_plain(c, 0);
     } else if (may_step(c)) {
         if (c->action == CLIENT_DISMISS && !c->force) {

@@ -43,6 +43,8 @@ struct world {
     struct user_result answer;
     bool answered;
     bool stopping;
+    uint64_t capacity; /* of each node; 0: CAPACITY */
+    unsigned replicas; /* 0: 3 */
     struct putter putters[PUTTERS];
 };
 
@@ -103,8 +105,12 @@ static void expect_whole(struct world *w) {
 
 /* Hosts 1 to `nodes`, as the members of the same numbers. */
 static void begin(struct world *w, uint64_t seed, uint32_t nodes, uint64_t grace_ms) {
-    const struct swarm_options options = {
-        .seed = seed, .nodes = nodes, .bits = ARC_BITS, .replicas = 3, .capacity = CAPACITY, .out_after_ms = grace_ms};
+    const struct swarm_options options = {.seed = seed,
+                                          .nodes = nodes,
+                                          .bits = ARC_BITS,
+                                          .replicas = w->replicas ? w->replicas : 3,
+                                          .capacity = w->capacity ? w->capacity : CAPACITY,
+                                          .out_after_ms = grace_ms};
     swarm_init(&w->swarm, &options);
     w->stopping = false;
     start(w, 1);
@@ -251,9 +257,378 @@ static void a_member_drains_under_load(void **state) {
     }
 }
 
+static void one_that_leads_everything_drains(void **state) {
+    (void)state;
+    for (uint64_t seed = 1; seed <= 3; seed++) {
+        struct world w = {0};
+        begin(&w, seed, 4, 0); /* whoever made the swarm leads its groups as long as nobody has a reason to elect */
+        struct groups_info info;
+        uint32_t led = 0;
+        for (uint32_t group = 0; group <= 1u << ARC_BITS; group++) {
+            groups_info(node_groups(swarm_node(&w.swarm, 1)->node), group, &info);
+            led += info.here && info.leading;
+        }
+        assert_true(led > 0);
+        load_start(&w, 2);
+        assert_int_equal(change(&w, 3, CLIENT_DRAIN, 1, false), 0);
+        expect_state(&w, 1, MEMBER_GONE, LEAVE_US);
+        expect_left(&w, 1);
+        load_stop(&w);
+        expect_whole(&w);
+        expect_all_stored(&w, 2);
+        end(&w);
+    }
+}
+
+static void two_drain_at_once_and_a_third_is_called_back(void **state) {
+    (void)state;
+    for (uint64_t seed = 1; seed <= 2; seed++) {
+        struct world w = {0};
+        begin(&w, seed, 6, 0);
+        load_start(&w, 4);
+        assert_int_equal(change(&w, 4, CLIENT_DRAIN, 1, false), 0);
+        assert_int_equal(change(&w, 5, CLIENT_DRAIN, 2, false), 0);
+        assert_int_equal(change(&w, 6, CLIENT_DRAIN, 3, false), 0);
+        assert_int_equal(change(&w, 4, CLIENT_DRAIN_STOP, 3, false), 0);
+        expect_state(&w, 1, MEMBER_GONE, LEAVE_US);
+        expect_state(&w, 2, MEMBER_GONE, LEAVE_US);
+        expect_state(&w, 3, MEMBER_UP, 0);
+        expect_left(&w, 1);
+        expect_left(&w, 2);
+        load_stop(&w);
+        expect_whole(&w);
+        expect_all_stored(&w, 3);
+        end(&w);
+    }
+}
+
+/* It cannot hand over anything itself: the others have everything. */
+static void one_that_died_while_draining_is_gone_all_the_same(void **state) {
+    (void)state;
+    struct world w = {0};
+    begin(&w, 1, 5, 0);
+    load_start(&w, 1);
+    run_ms(&w, 1000);
+    load_stop(&w);
+    assert_int_equal(change(&w, 1, CLIENT_DRAIN, 5, false), 0);
+    run_ms(&w, 20);
+    sim_host_crash(sim_host(w.swarm.sim, 5), SIM_CRASH_POWER);
+    expect_state(&w, 5, MEMBER_GONE, LEAVE_US);
+    swarm_node(&w.swarm, 5)->left = true;
+    expect_left(&w, 5);
+    expect_whole(&w);
+    expect_all_stored(&w, 1);
+    end(&w);
+}
+
+static void the_last_one_up_is_not_sent_away(void **state) {
+    (void)state;
+    struct world w = {0};
+    begin(&w, 1, 2, 0);
+    assert_int_equal(change(&w, 2, CLIENT_DRAIN, 1, false), 0);
+    assert_int_equal(change(&w, 2, CLIENT_DRAIN, 2, false), ERR_REFUSED);
+    assert_int_equal(change(&w, 2, CLIENT_DISMISS, 2, true), ERR_REFUSED);
+    expect_state(&w, 1, MEMBER_GONE, LEAVE_US);
+    expect_left(&w, 1);
+    assert_int_equal(change(&w, 2, CLIENT_DRAIN, 0, false), ERR_REFUSED);
+    assert_int_equal(change(&w, 2, CLIENT_DRAIN, 1, false), 0); /* it is so already */
+    assert_int_equal(change(&w, 2, CLIENT_DRAIN_STOP, 1, false), ERR_REFUSED);
+    assert_int_equal(change(&w, 2, CLIENT_DRAIN, 3, false), ERR_NOT_FOUND);
+    expect_whole(&w);
+    end(&w);
+}
+
+static void no_drain_without_room_elsewhere(void **state) {
+    (void)state;
+    struct world w = {.capacity = 100u << 20, .replicas = 1};
+    begin(&w, 1, 2, 0);
+    for (uint64_t i = 1; i <= 95; i++) {
+        struct user_request q = {.kind = USER_PUT, .content = i, .size = 1 << 20};
+        name_file(&q, i);
+        assert_int_equal(ask(&w, 1, &q)->status, 0);
+    }
+    expect_whole(&w);
+    run_ms(&w, 2000); /* until everybody has told how much it uses */
+    assert_int_equal(change(&w, 1, CLIENT_DRAIN, 2, false), ERR_NO_SPACE);
+    assert_int_equal(state_at(&w, 1, 2), MEMBER_UP);
+    end(&w);
+}
+
+/* ---- removing ---------------------------------------------------------------------------------------------------- */
+
+static void a_dead_member_is_removed(void **state) {
+    (void)state;
+    for (uint64_t seed = 1; seed <= 3; seed++) {
+        struct world w = {0};
+        begin(&w, seed, 5, 0);
+        load_start(&w, 2);
+        run_ms(&w, 1000);
+        assert_int_equal(change(&w, 2, CLIENT_DISMISS, 1, false), ERR_REFUSED); /* it lives */
+        sim_host_crash(sim_host(w.swarm.sim, 1), SIM_CRASH_PROCESS);
+        run_ms(&w, 15000); /* its groups have other leaders */
+        assert_int_equal(change(&w, 2, CLIENT_DISMISS, 1, false), 0);
+        swarm_node(&w.swarm, 1)->left = true;
+        load_stop(&w);
+        expect_state(&w, 1, MEMBER_GONE, SIM_SECOND);
+        expect_whole(&w);
+        expect_all_stored(&w, 5);
+        expect_left(&w, 1);
+        end(&w);
+    }
+}
+
+/* With two of three gone, somebody must say that they are lost, and even then it takes a majority to hear it. */
+static void who_is_needed_is_removed_only_by_force(void **state) {
+    (void)state;
+    struct world w = {0};
+    begin(&w, 1, 4, 0);
+    load_start(&w, 1);
+    run_ms(&w, 1000);
+    load_stop(&w);
+    sim_host_crash(sim_host(w.swarm.sim, 4), SIM_CRASH_PROCESS);
+    run_ms(&w, 10000);
+    assert_int_equal(change(&w, 1, CLIENT_DISMISS, 3, true), 0); /* it lives, and was needed beside 4 */
+    expect_left(&w, 3);
+    assert_int_equal(change(&w, 1, CLIENT_DISMISS, 4, false), ERR_REFUSED);
+    start(&w, 4);
+    expect_whole(&w);
+    expect_all_stored(&w, 1);
+    end(&w);
+}
+
+/* Two hosts that are no majority of the root group between them. */
+static void choose_minority(struct world *w, bool *far, uint32_t *ret_victim, uint32_t *ret_other) {
+    struct groups_info info = {0};
+    uint32_t chosen = 0, in_root = 0;
+    for (uint32_t number = 1; number <= w->swarm.count && !info.leading; number++) {
+        groups_info(node_groups(swarm_node(&w->swarm, number)->node), GROUPS_ROOT, &info);
+    }
+    assert_true(info.leading);
+    for (uint32_t number = 1; number <= w->swarm.count && chosen < 2; number++) {
+        bool holds = raft_config_find_node(&info.config, number) != NULL;
+        if (!holds || in_root == 0) {
+            in_root += holds;
+            far[number] = true;
+            *(chosen++ == 0 ? ret_victim : ret_other) = number;
+        }
+    }
+    assert_int_equal(chosen, 2);
+}
+
+static void one_is_removed_while_it_is_cut_off(void **state) {
+    (void)state;
+    for (uint64_t seed = 1; seed <= 3; seed++) {
+        struct world w = {0};
+        bool far[NODES_MAX + 1] = {false};
+        uint32_t victim = 0, other = 0, near = 1;
+        begin(&w, seed, 5, 0);
+        load_start(&w, 1);
+        run_ms(&w, 1000);
+        w.stopping = true;
+        choose_minority(&w, far, &victim, &other);
+        while (far[near]) {
+            near++;
+        }
+        sim_partition(w.swarm.sim, far);
+        run_ms(&w, 15000);
+        assert_int_equal(change(&w, victim, CLIENT_DISMISS, near, true),
+                         ERR_UNAVAILABLE); /* a minority decides nothing */
+        assert_int_equal(change(&w, near, CLIENT_DISMISS, victim, true), 0);
+        run_ms(&w, 5000);
+        assert_int_equal(state_at(&w, victim, victim), MEMBER_UP); /* how should it know? */
+        assert_int_equal(state_at(&w, other, victim), MEMBER_UP);
+        sim_heal(w.swarm.sim);
+        expect_state(&w, victim, MEMBER_GONE, 60 * (uint64_t)SIM_SECOND);
+        expect_left(&w, victim);
+        load_stop(&w);
+        expect_whole(&w);
+        expect_all_stored(&w, other);
+        end(&w);
+    }
+}
+
+/* ---- out, and back ----------------------------------------------------------------------------------------------- */
+
+static bool serves_anything(struct world *w, uint32_t member) {
+    struct groups_info info;
+    for (uint32_t group = 0; group <= 1u << ARC_BITS; group++) {
+        for (uint32_t number = 1; number <= w->swarm.count; number++) {
+            struct swarm_node *n = swarm_node(&w->swarm, number);
+            if (!n->ready || number == member) {
+                continue;
+            }
+            groups_info(node_groups(n->node), group, &info);
+            if (info.here && info.leading && raft_config_find_node(&info.config, member)) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+static void expect_replaced(struct world *w, uint32_t member) {
+    uint64_t until = sim_now_us(w->swarm.sim) + LEAVE_US;
+    while (serves_anything(w, member) && sim_now_us(w->swarm.sim) < until) {
+        run_ms(w, 500);
+    }
+    assert_false(serves_anything(w, member));
+}
+
+static void a_silent_member_is_out_and_comes_back(void **state) {
+    (void)state;
+    for (uint64_t seed = 1; seed <= 3; seed++) {
+        struct world w = {0};
+        begin(&w, seed, 5, GRACE_MS);
+        load_start(&w, 2);
+        sim_host_crash(sim_host(w.swarm.sim, 1), SIM_CRASH_POWER);
+        run_ms(&w, GRACE_MS - 2000);
+        assert_int_equal(state_at(&w, 2, 1), MEMBER_UP); /* not before its time */
+        expect_state(&w, 1, MEMBER_OUT, 30 * (uint64_t)SIM_SECOND);
+        expect_replaced(&w, 1);
+        start(&w, 1);
+        expect_state(&w, 1, MEMBER_UP, 30 * (uint64_t)SIM_SECOND);
+        load_stop(&w);
+        expect_whole(&w);
+        expect_all_stored(&w, 1);
+        end(&w);
+    }
+}
+
+/* The first that is out leaves groups behind that wait for the second, so that the second must be out, too. */
+static void of_five_two_are_out_one_after_the_other(void **state) {
+    (void)state;
+    for (uint64_t seed = 1; seed <= 3; seed++) {
+        struct world w = {0};
+        begin(&w, seed, 5, GRACE_MS);
+        load_start(&w, 3);
+        run_ms(&w, 2000);
+        w.stopping = true;
+        sim_host_crash(sim_host(w.swarm.sim, 1), SIM_CRASH_POWER);
+        sim_host_crash(sim_host(w.swarm.sim, 2), SIM_CRASH_PROCESS);
+        uint64_t until = sim_now_us(w.swarm.sim) + 180 * (uint64_t)SIM_SECOND, first_us = 0;
+        uint32_t out = 0;
+        while (out < 2 && sim_now_us(w.swarm.sim) < until) {
+            run_ms(&w, 100);
+            out = (state_at(&w, 3, 1) == MEMBER_OUT) + (state_at(&w, 3, 2) == MEMBER_OUT);
+            first_us = out == 1 && first_us == 0 ? sim_now_us(w.swarm.sim) : first_us;
+        }
+        assert_int_equal(out, 2);
+        assert_true(first_us > 0 && sim_now_us(w.swarm.sim) > first_us + GRACE_MS / 4 * SIM_MS - SIM_SECOND);
+        start(&w, 2);
+        start(&w, 1);
+        expect_state(&w, 1, MEMBER_UP, 60 * (uint64_t)SIM_SECOND);
+        expect_state(&w, 2, MEMBER_UP, 60 * (uint64_t)SIM_SECOND);
+        load_stop(&w);
+        expect_whole(&w);
+        expect_all_stored(&w, 2);
+        end(&w);
+    }
+}
+
+static void a_majority_is_never_out(void **state) {
+    (void)state;
+    struct world w = {0};
+    begin(&w, 1, 3, GRACE_MS);
+    sim_host_crash(sim_host(w.swarm.sim, 3), SIM_CRASH_PROCESS);
+    expect_state(&w, 3, MEMBER_OUT, 60 * (uint64_t)SIM_SECOND);
+    run_ms(&w, 20000); /* two are left to serve it all */
+    sim_host_crash(sim_host(w.swarm.sim, 2), SIM_CRASH_PROCESS);
+    run_ms(&w, 5 * GRACE_MS);
+    assert_int_equal(state_at(&w, 1, 2), MEMBER_UP);
+    start(&w, 2);
+    start(&w, 3);
+    expect_state(&w, 3, MEMBER_UP, 60 * (uint64_t)SIM_SECOND);
+    expect_whole(&w);
+    end(&w);
+}
+
+/* The leader of the root group hears nothing of it; the others do. */
+static void one_whom_others_hear_is_not_out(void **state) {
+    (void)state;
+    struct world w = {0};
+    begin(&w, 1, 4, GRACE_MS);
+    for (uint32_t number = 1; number <= 3; number++) {
+        struct groups_info info;
+        groups_info(node_groups(swarm_node(&w.swarm, number)->node), GROUPS_ROOT, &info);
+        if (info.here && info.leading) {
+            sim_link_block(w.swarm.sim, 4, number, true);
+            sim_link_block(w.swarm.sim, number, 4, true);
+        }
+    }
+    run_ms(&w, 4 * GRACE_MS);
+    assert_int_equal(state_at(&w, 1, 4), MEMBER_UP);
+    sim_heal(w.swarm.sim);
+    expect_whole(&w);
+    end(&w);
+}
+
+/* A process that was stopped has heard nobody, and must not conclude anything from that. */
+static void one_that_slept_judges_nobody(void **state) {
+    (void)state;
+    struct world w = {0};
+    begin(&w, 1, 3, GRACE_MS);
+    for (uint32_t number = 1; number <= 3; number++) {
+        sim_host_pause(sim_host(w.swarm.sim, number), sim_now_us(w.swarm.sim) + 3 * GRACE_MS * SIM_MS);
+    }
+    run_ms(&w, 4 * GRACE_MS);
+    for (uint32_t number = 1; number <= 3; number++) {
+        assert_int_equal(state_at(&w, 1, number), MEMBER_UP);
+        assert_true(members_find(node_members(swarm_node(&w.swarm, 1)->node), number)->changed < 6);
+    }
+    expect_whole(&w);
+    end(&w);
+}
+
+/* ---- a lost disk ------------------------------------------------------------------------------------------------- */
+
+static void a_machine_without_its_disk_is_another_member(void **state) {
+    (void)state;
+    for (uint64_t seed = 1; seed <= 3; seed++) {
+        struct world w = {0};
+        uint8_t fresh[IDENTITY_SEED_SIZE] = {77};
+        begin(&w, seed, 4, GRACE_MS);
+        load_start(&w, 1);
+        run_ms(&w, 2000);
+        load_stop(&w);
+        expect_whole(&w);
+        struct swarm_node *n = swarm_node(&w.swarm, 4);
+        sim_host_crash(n->host, SIM_CRASH_POWER);
+        sim_disk_wipe(n->host);
+        run_ms(&w, 5000);
+        identity_release(&n->identity);
+        assert_int_equal(identity_from_seed(fresh, &n->identity), 0);
+        struct user_request q = {.kind = USER_INVITE, .uses = 1};
+        const struct user_result *r = ask(&w, 1, &q);
+        assert_int_equal(r->status, 0);
+        ticket_release(&n->ticket);
+        assert_int_equal(ticket_decode(r->ticket, strlen(r->ticket), &n->ticket), 0);
+        start(&w, 4);
+        assert_int_equal(node_self(n->node), 5);
+        assert_int_equal(change(&w, 2, CLIENT_DISMISS, 4, false), 0);
+        expect_state(&w, 4, MEMBER_GONE, SIM_SECOND);
+        expect_whole(&w);
+        expect_all_stored(&w, 4);
+        end(&w);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_member_drains_under_load),
+        cmocka_unit_test(one_that_leads_everything_drains),
+        cmocka_unit_test(two_drain_at_once_and_a_third_is_called_back),
+        cmocka_unit_test(one_that_died_while_draining_is_gone_all_the_same),
+        cmocka_unit_test(the_last_one_up_is_not_sent_away),
+        cmocka_unit_test(no_drain_without_room_elsewhere),
+        cmocka_unit_test(a_dead_member_is_removed),
+        cmocka_unit_test(who_is_needed_is_removed_only_by_force),
+        cmocka_unit_test(one_is_removed_while_it_is_cut_off),
+        cmocka_unit_test(a_silent_member_is_out_and_comes_back),
+        cmocka_unit_test(of_five_two_are_out_one_after_the_other),
+        cmocka_unit_test(a_majority_is_never_out),
+        cmocka_unit_test(one_whom_others_hear_is_not_out),
+        cmocka_unit_test(one_that_slept_judges_nobody),
+        cmocka_unit_test(a_machine_without_its_disk_is_another_member),
     };
     return crypto_init() != 0 || cmocka_run_group_tests(tests, NULL, NULL);
 }
