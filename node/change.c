@@ -137,6 +137,13 @@ static void refuse_step(struct change *c) {
     }
 }
 
+static void refuse_alive(struct change *c) {
+    finish(c, ERR_REFUSED,
+           "node %" PRIu32 " is alive: 'shoal drain %" PRIu32
+           "' lets it hand over what it has first; --force removes it as it is",
+           c->row.node, c->row.node);
+}
+
 /* Finishes the change when not. */
 static bool may_step(struct change *c) {
     enum member_state to = goals[c->action];
@@ -157,10 +164,7 @@ static bool may_step(struct change *c) {
         return false;
     }
     if (to == MEMBER_GONE && !c->force && peers_alive(c->node->peers, node)) {
-        finish(c, ERR_REFUSED,
-               "node %" PRIu32 " is alive: 'shoal drain %" PRIu32
-               "' lets it hand over what it has first; --force removes it as it is",
-               node, node);
+        refuse_alive(c);
         return false;
     }
     return true;
@@ -217,6 +221,10 @@ static const char *group_names(const struct census_sum *sum, char *out, size_t s
 static void counted(void *ctx, const struct census_sum *sum) {
     struct change *c = ctx;
     char names[256];
+    if (sum->heard) {
+        refuse_alive(c); /* others hear from it */
+        return;
+    }
     if (sum->stranded == 0) {
         propose(c);
         return;

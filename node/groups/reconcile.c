@@ -317,11 +317,19 @@ static void with_joint(struct replica *r, const struct raft_config *c) {
     }
 }
 
+/* Nobody waits for an answer of one who is no member any more. */
+static bool is_gone(const struct replica *r, uint32_t node) {
+    const struct member *row = r->groups->members ? members_find(r->groups->members, node) : NULL;
+    return row && row->state == MEMBER_GONE;
+}
+
 static void send_removals(struct replica *r, const struct raft_config *c) {
-    for (uint32_t i = 0; i < r->move.removed_count; i++) {
-        const struct removed_replica *gone = &r->move.removed[i];
-        if (!raft_config_find(c, gone->id)) {
-            ask(r, gone->node, OP_REPLICA_REMOVE, gone->id, c->index);
+    for (uint32_t i = r->move.removed_count; i-- > 0;) {
+        const struct removed_replica left = r->move.removed[i];
+        if (is_gone(r, left.node)) {
+            forget_removed(r, left.id);
+        } else if (!raft_config_find(c, left.id)) {
+            ask(r, left.node, OP_REPLICA_REMOVE, left.id, c->index);
         }
     }
 }

@@ -17,6 +17,7 @@
 #include "identity.h"
 #include "swarm.h"
 #include "user.h"
+#include "witness.h"
 
 #define NODES_MAX 6
 #define ARC_BITS 4
@@ -594,6 +595,7 @@ static void a_machine_without_its_disk_is_another_member(void **state) {
         struct swarm_node *n = swarm_node(&w.swarm, 4);
         sim_host_crash(n->host, SIM_CRASH_POWER);
         sim_disk_wipe(n->host);
+        witness_wiped(w.swarm.witness, 4);
         run_ms(&w, 5000);
         identity_release(&n->identity);
         assert_int_equal(identity_from_seed(fresh, &n->identity), 0);
@@ -608,6 +610,166 @@ static void a_machine_without_its_disk_is_another_member(void **state) {
         expect_state(&w, 4, MEMBER_GONE, SIM_SECOND);
         expect_whole(&w);
         expect_all_stored(&w, 4);
+        end(&w);
+    }
+}
+
+/* ---- all of it, for a while -------------------------------------------------------------------------------------- */
+
+#define STORM_STEPS 40
+#define STORM_STEP_MS 8000 /* at most, between two events */
+
+struct storm {
+    struct world *w;
+    struct prng prng;
+    uint32_t down;       /* a host that is, or 0 */
+    uint32_t drained;    /* a host whose member was last asked to drain, or 0 */
+    uint32_t identities; /* made so far */
+    uint32_t left, came;
+};
+
+static uint32_t any_host(struct storm *s) {
+    return 1 + (uint32_t)prng_below(&s->prng, s->w->swarm.count);
+}
+
+static bool serving(struct storm *s, uint32_t number) {
+    const struct swarm_node *n = swarm_node(&s->w->swarm, number);
+    return n->ready && !n->left && number != s->down;
+}
+
+/* Whatever comes of it: an answer may be lost with its node. */
+static int storm_change(struct storm *s, enum client_action action, uint32_t member) {
+    struct user_request q = {.kind = USER_MEMBER, .action = action, .member = member};
+    uint32_t through = any_host(s);
+    return serving(s, through) ? ask(s->w, through, &q)->status : ERR_UNREACHABLE;
+}
+
+static void storm_wake(struct storm *s) {
+    if (s->down) {
+        sim_host_start(sim_host(s->w->swarm.sim, s->down));
+        s->down = 0;
+    }
+}
+
+static void storm_crash(struct storm *s) {
+    uint32_t number = any_host(s);
+    if (s->down == 0 && serving(s, number)) {
+        enum sim_crash how = prng_below(&s->prng, 2) ? SIM_CRASH_POWER : SIM_CRASH_PROCESS;
+        sim_host_crash(sim_host(s->w->swarm.sim, number), how);
+        s->down = number;
+    } else {
+        storm_wake(s);
+    }
+}
+
+static void storm_cut(struct storm *s) {
+    bool far[NODES_MAX + 1] = {false};
+    far[any_host(s)] = true;
+    if (s->down == 0) {
+        sim_partition(s->w->swarm.sim, far);
+        run_ms(s->w, prng_below(&s->prng, GRACE_MS * 2));
+        sim_heal(s->w->swarm.sim);
+    }
+}
+
+static void storm_drain(struct storm *s) {
+    uint32_t number = any_host(s);
+    if (serving(s, number)) {
+        if (storm_change(s, CLIENT_DRAIN, swarm_node(&s->w->swarm, number)->number) == 0) {
+            s->drained = number;
+        }
+    }
+}
+
+static void storm_cancel(struct storm *s) {
+    if (s->drained) {
+        (void)storm_change(s, CLIENT_DRAIN_STOP, swarm_node(&s->w->swarm, s->drained)->number);
+    }
+}
+
+/* Only one that is down, and without force: it may hold what others need. */
+static void storm_dismiss(struct storm *s) {
+    if (s->down && storm_change(s, CLIENT_DISMISS, swarm_node(&s->w->swarm, s->down)->number) == 0) {
+        swarm_node(&s->w->swarm, s->down)->left = true;
+        s->down = 0;
+    }
+}
+
+/* A host that left comes back as another member. */
+static void storm_rejoin(struct storm *s, uint32_t number) {
+    struct swarm_node *n = swarm_node(&s->w->swarm, number);
+    struct user_request q = {.kind = USER_INVITE, .uses = 1};
+    uint32_t through = any_host(s);
+    uint8_t fresh[IDENTITY_SEED_SIZE] = {0};
+    if (!serving(s, through) || sim_host_up(n->host) || ask(s->w, through, &q)->status != 0) {
+        return;
+    }
+    sim_disk_wipe(n->host);
+    witness_wiped(s->w->swarm.witness, number);
+    put_u32(fresh, ++s->identities);
+    identity_release(&n->identity);
+    assert_int_equal(identity_from_seed(fresh, &n->identity), 0);
+    ticket_release(&n->ticket);
+    assert_int_equal(ticket_decode(s->w->answer.ticket, strlen(s->w->answer.ticket), &n->ticket), 0);
+    n->left = false;
+    n->number = 0;
+    start(s->w, number);
+    s->came++;
+}
+
+static void storm_step(struct storm *s) {
+    static void (*const events[])(struct storm * s) = {storm_crash, storm_crash,   storm_cut,    storm_drain,
+                                                       storm_drain, storm_dismiss, storm_cancel, storm_wake};
+    events[prng_below(&s->prng, sizeof(events) / sizeof(events[0]))](s);
+    run_ms(s->w, prng_below(&s->prng, STORM_STEP_MS));
+    for (uint32_t number = 1; number <= s->w->swarm.count; number++) {
+        struct swarm_node *n = swarm_node(&s->w->swarm, number);
+        if (n->left && number != s->down) {
+            s->left++;
+            storm_rejoin(s, number);
+        }
+    }
+    assert_string_equal(s->w->swarm.failure, "");
+}
+
+/* Nobody is left draining, so that the end is one that can be told. */
+static void storm_end(struct storm *s) {
+    storm_wake(s);
+    sim_heal(s->w->swarm.sim);
+    run_ms(s->w, GRACE_MS);
+    load_stop(s->w);
+    for (uint32_t number = 1; number <= s->w->swarm.count; number++) {
+        struct swarm_node *n = swarm_node(&s->w->swarm, number);
+        uint64_t until = sim_now_us(s->w->swarm.sim) + LEAVE_US;
+        while (!n->left && (!n->ready || state_at(s->w, number, node_self(n->node)) != MEMBER_UP) &&
+               sim_now_us(s->w->swarm.sim) < until) {
+            run_ms(s->w, 500);
+        }
+    }
+}
+
+static void members_come_and_go_and_files_stay(void **state) {
+    (void)state;
+    const char *first = getenv("SHOAL_SEED"); /* more of them, by hand */
+    uint64_t seed = first ? strtoull(first, NULL, 10) : 1;
+    for (uint64_t last = first ? seed : seed + 3; seed <= last; seed++) {
+        struct world w = {0};
+        struct storm s = {.w = &w};
+        prng_init(&s.prng, seed, PRNG_SCENARIO, 7);
+        begin(&w, seed, NODES_MAX, GRACE_MS);
+        load_start(&w, 1);
+        for (uint32_t step = 0; step < STORM_STEPS; step++) {
+            storm_step(&s);
+        }
+        storm_end(&s);
+        expect_whole(&w);
+        for (uint32_t number = 1; number <= NODES_MAX; number++) {
+            if (!swarm_node(&w.swarm, number)->left) {
+                expect_all_stored(&w, number);
+                break;
+            }
+        }
+        assert_true(s.left > 0);
         end(&w);
     }
 }
@@ -629,6 +791,10 @@ int main(void) {
         cmocka_unit_test(one_whom_others_hear_is_not_out),
         cmocka_unit_test(one_that_slept_judges_nobody),
         cmocka_unit_test(a_machine_without_its_disk_is_another_member),
+        cmocka_unit_test(members_come_and_go_and_files_stay),
     };
+    if (getenv("SHOAL_SEED")) {
+        cmocka_set_test_filter("members_come_and_go*");
+    }
     return crypto_init() != 0 || cmocka_run_group_tests(tests, NULL, NULL);
 }
