@@ -14,6 +14,8 @@
 #include "internal.h"
 
 #define CHANGE_ATTEMPTS_MAX 4
+#define CHANGE_CENSUSES_MAX 10 /* a group that is just electing has a leader soon */
+#define CHANGE_CENSUS_PAUSE_MS 1000
 #define CHANGE_SPARE_PARTS \
     10 /* of a disk, one of so many is not counted on: for what is not chunks, and uneven loads */
 
@@ -23,8 +25,9 @@ struct change {
     enum client_action action;
     uint32_t target;
     bool force;
-    uint32_t attempts;
-    struct member row; /* of the target, that the decision is made on */
+    uint32_t attempts, censuses;
+    struct timer timer; /* to the next census */
+    struct member row;  /* of the target, that the decision is made on */
     client_changed_cb *done;
     void *ctx;
 };
@@ -35,6 +38,7 @@ static const enum member_state goals[CLIENT_ACTIONS] = {
     [CLIENT_DRAIN] = MEMBER_DRAINING, [CLIENT_DRAIN_STOP] = MEMBER_UP, [CLIENT_DISMISS] = MEMBER_GONE};
 
 static void change_free(struct change *c) {
+    timer_stop(&c->node->timers, &c->timer);
     TAILQ_REMOVE(&c->node->changes, c, link);
     free(c);
 }
@@ -218,6 +222,16 @@ static const char *group_names(const struct census_sum *sum, char *out, size_t s
     return out;
 }
 
+static void counted(void *ctx, const struct census_sum *sum);
+
+static void count_fire(struct timer *t) {
+    struct change *c = (struct change *)((char *)t - offsetof(struct change, timer));
+    if (c->node->state == NODE_RUNNING) {
+        c->censuses++;
+        census_take(c->node, c->target, counted, c);
+    }
+}
+
 static void counted(void *ctx, const struct census_sum *sum) {
     struct change *c = ctx;
     char names[256];
@@ -227,6 +241,10 @@ static void counted(void *ctx, const struct census_sum *sum) {
     }
     if (sum->stranded == 0) {
         propose(c);
+        return;
+    }
+    if (c->censuses < CHANGE_CENSUSES_MAX) {
+        timer_start(&c->node->timers, &c->timer, clock_now_ms(c->node->params.clock) + CHANGE_CENSUS_PAUSE_MS);
         return;
     }
     finish(c, ERR_REFUSED,
@@ -248,7 +266,7 @@ static void decide(struct change *c) {
         finish_plain(c, 0);
     } else if (may_step(c)) {
         if (c->action == CLIENT_DISMISS && !c->force) {
-            census_take(c->node, c->target, counted, c);
+            count_fire(&c->timer);
         } else {
             propose(c);
         }
@@ -278,6 +296,7 @@ void change_request(void *node, const struct client_message *m, client_changed_c
     struct change *c = calloc(1, sizeof(*c));
     CHECK(c && m->kind == CLIENT_MEMBER && m->u.member.action < CLIENT_ACTIONS);
     c->node = n;
+    c->timer.fire = count_fire;
     c->action = (enum client_action)m->u.member.action;
     c->target = m->u.member.node ? m->u.member.node : n->swarm.self;
     c->force = m->u.member.force;
