@@ -7,7 +7,7 @@
 
 static const struct scenario scenarios[] = {
 #define SCENARIO_ROW(function, name, attacks) {name, attacks, scenario_##function},
-    SCENARIOS_OF_CORES(SCENARIO_ROW)
+    SCENARIOS_OF_CORES(SCENARIO_ROW) SCENARIOS_OF_SWARMS(SCENARIO_ROW)
 #undef SCENARIO_ROW
 };
 

@@ -21,8 +21,32 @@
     X(snapshot_truncation, "snapshot-late", "a snapshot of an earlier term, complete when the log is ahead of it")   \
     X(snapshot_crash, "snapshot-crash", "a crash between the installation of a snapshot and the entries behind it")
 
+#define SCENARIOS_OF_SWARMS(X)                                                                                        \
+    X(power_cut_single, "power-cut-single", "I2, power cut of a single node as it acknowledges")                      \
+    X(power_cut_all, "power-cut-all", "I2, power cut of all nodes as one acknowledges, with one kind of disk behind") \
+    X(blackout, "blackout", "all nodes power-cut at once, again and again, with users at work")                       \
+    X(applied_apart, "applied-apart", "I1, crashes of replicas between commit and application")                       \
+    X(stored_on_one, "stored-on-one", "I6, chunks acknowledged that only a minority holds")                           \
+    X(disk_full, "disk-full", "all disks full, then freed")                                                           \
+    X(deaf_leader, "deaf-leader", "a leader that is heard and hears nobody")                                          \
+    X(mute_leader, "mute-leader", "a leader that hears everybody and is heard by nobody")                             \
+    X(bridge_three, "bridge-three", "a follower that hears no leader, while a third node hears both")                 \
+    X(bridge_five, "bridge-five", "two pairs that do not hear each other, and a bridge node, with users at work")     \
+    X(flapping, "flapping", "a node whose links come and go")                                                         \
+    X(minority_hour, "minority-hour", "a node alone for an hour, and its return")                                     \
+    X(join_in_partition, "join-in-partition", "nodes that join while members are cut off")                            \
+    X(removal_in_partition, "removal-in-partition", "a leader that is dismissed while it is cut off")                 \
+    X(placement, "placement", "I3, a newcomer that knows which arcs it should serve, before any group took it in")    \
+    X(removed_replica, "removed-replica", "I4, removed replicas that do not know, restart, and come back")            \
+    X(lost_answer, "lost-answer", "I5, a command whose answer is lost after the leader applied it")                   \
+    X(lost_leader, "lost-leader", "I5, a command whose leader is lost after it applied it")                           \
+    X(settled, "settled", "I7, a put that stands still until its references are given up, and goes on")               \
+    X(rolling_restart, "rolling-restart", "restarts of one node after the other, with users at work")                 \
+    X(clock_jump, "clock-jump", "wall clocks that jump by hours and days")
+
 #define SCENARIO_FUNCTION(function, name, attacks) void scenario_##function(struct script *s);
 SCENARIOS_OF_CORES(SCENARIO_FUNCTION)
+SCENARIOS_OF_SWARMS(SCENARIO_FUNCTION)
 #undef SCENARIO_FUNCTION
 
 #endif

@@ -1,0 +1,251 @@
+/* Scenarios about replicas, configurations and commands, with whole nodes: who serves a group, and what is done once.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "drill.h"
+#include "errors.h"
+#include "scenarios.h"
+
+#define CHUNKY 300000 /* bytes: in chunks, not inline */
+#define SOON_MS 10000
+#define HOUR_MS ((int64_t)3600 * 1000)
+
+static const struct drill_options three = {.nodes = 3, .bits = 2};
+
+static uint32_t group_count(const struct drill *d) {
+    return 1 + (1u << d->stage.swarm.bits);
+}
+
+/* ---- I3: only the log says who the replicas are ------------------------------------------------------------------ */
+
+/* A newcomer knows by the table of members which arcs it should serve, and is cut off before their groups have taken it
+ * in: it must not serve them, and the others must. */
+struct newcomer {
+    struct drill *drill;
+    uint32_t node;
+    bool placed[1 + 16]; /* by group: it should serve, and does not */
+};
+
+static uint32_t note_placed(struct newcomer *n) {
+    const struct swarm_node *node = swarm_node(&n->drill->stage.swarm, n->node);
+    uint32_t count = 0;
+    for (uint32_t group = 1; node->ready && group < group_count(n->drill); group++) {
+        const uint32_t *nodes;
+        unsigned wanted = groups_placed(node_groups(node->node), group, &nodes);
+        for (unsigned i = 0; i < wanted; i++) {
+            n->placed[group] = n->placed[group] || nodes[i] == node->number;
+        }
+        n->placed[group] = n->placed[group] && !drill_info(n->drill, n->node, group).here;
+        count += n->placed[group];
+    }
+    return count;
+}
+
+static bool newcomer_ready(const void *ctx) {
+    const struct newcomer *n = ctx;
+    return swarm_node(&n->drill->stage.swarm, n->node)->ready;
+}
+
+void scenario_placement(struct script *s) {
+    struct drill *d = drill_new(s, &(const struct drill_options){.nodes = 5, .founders = 4, .bits = 4});
+    struct newcomer newcomer = {.drill = d, .node = 5};
+    script_expect(s, drill_put(d, 1, "a", CHUNKY) == 0, "a put fails while all is well");
+    uint32_t root = drill_leader(d, 0); /* admits it */
+    for (uint32_t node = 1; node <= 4; node++) {
+        drill_cut(d, node, 5, node != root);
+    }
+    drill_join(d, 5, root);
+    script_arose(s, drill_until(d, 30000, newcomer_ready, &newcomer), "a newcomer");
+    drill_isolate(d, 5, true);
+    uint32_t count = note_placed(&newcomer);
+    script_arose(s, count > 0, "a newcomer should serve arcs that do not know it");
+    struct drill_call *call = drill_ask(d, 5, USER_PUT, "b", 100, CLIENT_ANY);
+    for (int i = 0; i < 10; i++) {
+        script_expect(s, drill_put(d, 1 + (uint32_t)i % 4, "a", 100) == 0, "arcs wait for a newcomer that is cut off");
+        drill_pass(d, 2000);
+    }
+    for (uint32_t group = 1; group < group_count(d); group++) {
+        bool here = drill_info(d, 5, group).here;
+        script_expect(s, !newcomer.placed[group] || !here, "a newcomer takes group %" PRIu32 " by itself", group);
+    }
+    script_expect(s, call == NULL || !call->done || call->result.status != 0, "a newcomer stores alone");
+    drill_isolate(d, 5, false);
+    drill_end(d);
+}
+
+/* ---- I4: a removed replica ----------------------------------------------------------------------------------------
+ */
+
+/* A node is out of its groups' configurations, and does not know: it was cut off. It comes back with its old replicas,
+ * restarts with them, and they must neither win nor disturb anything. */
+void scenario_removed_replica(struct script *s) {
+    struct drill *d = drill_new(s, &(const struct drill_options){.nodes = 5, .bits = 3, .out_after_ms = 10000});
+    uint32_t stale = 0, old = 5;
+    script_expect(s, drill_put(d, 1, "a", CHUNKY) == 0, "a put fails while all is well");
+    drill_isolate(d, old, true);
+    drill_pass(d, 60000);
+    uint64_t terms[1 + 8] = {0};
+    for (uint32_t group = 1; group < group_count(d); group++) {
+        struct groups_info leading = drill_info(d, drill_leader(d, group), group), mine = drill_info(d, old, group);
+        bool member = s->failed || raft_config_find(&leading.committed, mine.replica) != NULL;
+        stale += mine.here && !member;
+        terms[group] = drill_term(d, group);
+    }
+    script_arose(s, stale > 0, "replicas that were removed and do not know");
+    drill_crash(d, old, SIM_CRASH_POWER);
+    drill_pass(d, 1000);
+    drill_start(d, old);
+    drill_pass(d, 10000); /* cut off still: they campaign as best they can */
+    drill_isolate(d, old, false);
+    for (int i = 0; i < 20; i++) {
+        drill_pass(d, 500);
+        script_expect(s, drill_put(d, 1 + (uint32_t)i % 4, "a", 100) == 0, "a removed replica holds up its group");
+    }
+    for (uint32_t group = 1; group < group_count(d); group++) {
+        script_expect(s, drill_term(d, group) <= terms[group] + 2,
+                      "a removed replica costs group %" PRIu32 " elections: term %" PRIu64 " after %" PRIu64, group,
+                      drill_term(d, group), terms[group]);
+    }
+    drill_end(d);
+}
+
+/* ---- I5: a command is done once ---------------------------------------------------------------------------------- */
+
+struct progress {
+    struct drill *drill;
+    uint32_t node, group;
+    uint64_t applied;
+};
+
+static bool has_applied(const void *ctx) {
+    const struct progress *p = ctx;
+    return drill_info(p->drill, p->node, p->group).applied > p->applied;
+}
+
+/* The leader applies a command, and its answer is lost: the one who asked asks again, and must hear the first answer.
+ */
+static void lost_answer(struct script *s, bool crash) {
+    struct drill *d = drill_new(s, &three);
+    uint32_t again = 0;
+    for (int i = 0; i < 6; i++) {
+        char name[USER_NAME_SIZE];
+        snprintf(name, sizeof(name), "once %d", i);
+        uint32_t group = drill_group(d, name), leader = drill_leader(d, group), asked = drill_other(d, leader, 0);
+        const struct progress p = {d, leader, group, drill_info(d, leader, group).applied};
+        struct drill_call *call = drill_ask(d, asked, USER_PUT, name, 100, CLIENT_ABSENT);
+        script_arose(s, drill_until(d, 5000, has_applied, &p), "the leader applies the command");
+        again += call != NULL && !call->done;
+        if (crash) {
+            drill_crash(d, leader, SIM_CRASH_POWER);
+        } else {
+            drill_cut(d, leader, asked, true);
+        }
+        drill_pass(d, 12000);
+        drill_start(d, leader);
+        drill_cut(d, leader, asked, false);
+        script_expect(s, drill_heard(d, call, 90000), "a request is never answered");
+        script_expect(s, call == NULL || call->result.status == 0,
+                      "a put of a name that was absent hears %s: it was done twice, or its first answer is lost",
+                      call == NULL ? "" : err_name(call->result.status));
+        drill_pass(d, 3000);
+    }
+    script_arose(s, again >= 3, "commands were applied and their answers lost, %" PRIu32 " times", again);
+    drill_end(d);
+}
+
+void scenario_lost_answer(struct script *s) {
+    lost_answer(s, false);
+}
+
+void scenario_lost_leader(struct script *s) {
+    lost_answer(s, true);
+}
+
+/* ---- I7: what was given up never commits ------------------------------------------------------------------------- */
+
+struct refs {
+    struct drill *drill;
+    uint32_t node;
+    bool some; /* wanted: some, or none */
+};
+
+static bool refs_are(const void *ctx) {
+    const struct refs *r = ctx;
+    return (drill_rows(r->drill, r->node, DISK_META, TABLE_REFS) > 0) == r->some;
+}
+
+/* Whoever serves a put is stopped between its references and its name, for longer than references may stay unsettled,
+ * and goes on as if nothing had happened. */
+void scenario_settled(struct script *s) {
+    struct drill *d = drill_new(s, &(const struct drill_options){.nodes = 3, .bits = 2, .settle_ms = 10000});
+    uint32_t arose = 0;
+    for (uint32_t i = 0; i < 4; i++) {
+        char name[USER_NAME_SIZE];
+        snprintf(name, sizeof(name), "given up %" PRIu32, i);
+        uint32_t asked = 1 + i % 3, watched = drill_other(d, asked, 0);
+        const struct refs some = {d, watched, true}, none = {d, watched, false};
+        drill_slow(d, DISK_CHUNKS, 100);
+        struct drill_call *call = drill_ask(d, asked, USER_PUT, name, 2 * CHUNKY, CLIENT_ANY);
+        bool paused = drill_until(d, 5000, refs_are, &some) && !call->done;
+        if (paused) {
+            script_tell(s, "node %" PRIu32 " stops for a minute", asked);
+            sim_host_pause(drill_host(d, asked), sim_now_us(d->stage.swarm.sim) + (uint64_t)60 * SIM_SECOND);
+        }
+        drill_slow(d, DISK_CHUNKS, 1);
+        bool settled = paused && drill_until(d, 55000, refs_are, &none);
+        arose += settled;
+        script_expect(s, !paused || settled, "references of a put that stopped are never settled");
+        (void)drill_heard(d, call, 90000);
+        script_expect(s, !settled || !call->done || call->result.status != 0,
+                      "a put succeeds after its references were settled as given up");
+        drill_pass(d, 70000);
+        (void)drill_ask(d, watched, USER_REMOVE, name, 0, CLIENT_ANY);
+        drill_pass(d, 30000);
+    }
+    script_arose(s, arose > 0, "references are settled while their put stands still");
+    drill_end(d);
+}
+
+/* ---- restarts and clocks ----------------------------------------------------------------------------------------- */
+
+void scenario_rolling_restart(struct script *s) {
+    struct drill *d = drill_new(s, &(const struct drill_options){.nodes = 5, .bits = 3});
+    drill_work(d);
+    for (uint32_t i = 0; i < 10; i++) {
+        uint32_t node = 1 + i % 5;
+        drill_crash(d, node, SIM_CRASH_PROCESS);
+        drill_pass(d, 300);
+        drill_start(d, node);
+        struct drill_call *call = drill_ask(d, 1 + (i + 2) % 5, USER_PUT, "rolling", CHUNKY, CLIENT_ANY);
+        script_expect(s, drill_heard(d, call, SOON_MS) && call->result.status == 0,
+                      "nothing can be stored while one node restarts");
+        drill_pass(d, 4000);
+    }
+    script_arose(s, d->stage.history.answered > 20, "users were at work");
+    drill_end(d);
+}
+
+void scenario_clock_jump(struct script *s) {
+    static const int64_t jumps[] = {HOUR_MS, -HOUR_MS, 24 * HOUR_MS, -25 * HOUR_MS, 400 * 24 * HOUR_MS, -HOUR_MS};
+    struct drill *d = drill_new(s, &three);
+    uint32_t group = drill_group(d, "a");
+    drill_work(d);
+    uint64_t term = drill_term(d, group);
+    for (uint32_t i = 0; i < sizeof(jumps) / sizeof(jumps[0]); i++) {
+        uint32_t node = i % 2 == 0 ? drill_leader(d, group) : drill_other(d, drill_leader(d, group), 0);
+        if (!s->failed) {
+            script_tell(s, "the clock of node %" PRIu32 " jumps by %" PRId64 " s", node, jumps[i] / 1000);
+            sim_host_step_wall(drill_host(d, node), jumps[i]);
+        }
+        for (uint32_t asked = 1; asked <= 3; asked++) {
+            struct drill_call *call = drill_ask(d, asked, USER_PUT, "a", asked == 1 ? CHUNKY : 100, CLIENT_ANY);
+            script_expect(s, drill_heard(d, call, SOON_MS) && call->result.status == 0,
+                          "a put at node %" PRIu32 " fails after a clock jumped: %s", asked,
+                          call != NULL && call->done ? call->result.message : "no answer");
+        }
+        drill_pass(d, 5000);
+    }
+    script_expect(s, drill_term(d, group) == term, "a wall clock decides elections");
+    drill_end(d);
+}
