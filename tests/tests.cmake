@@ -46,7 +46,7 @@ endif()
 
 # Every scenario, from a few seeds.
 if(TARGET shoal-simnet)
-  add_test(NAME sim_scenarios COMMAND shoal-simnet --scenarios --seeds 1..3)
+  add_test(NAME sim_scenarios COMMAND shoal-simnet --scenarios --seeds 1..4)
   set_tests_properties(sim_scenarios PROPERTIES LABELS sim TIMEOUT 600)
 endif()
 
