@@ -21,7 +21,13 @@ void node_tuning_default(struct node_tuning *out) {
         .files = {.settle_ms = 3600 * 1000,
                   .settle_every_ms = 60 * 1000,
                   .sweep_every_ms = 600 * 1000,
-                  .grace_ms = 2000},
+                  .grace_ms = 2000,
+                  .put_window = 8,
+                  .puts_bytes = 32 * 1024 * 1024,
+                  .gets_ahead = 32,
+                  .ref_dels = 64,
+                  .repair_items = 16384,
+                  .page_rows = FILES_PAGE_MAX},
         .members = {.out_after_ms = 10 * 60 * 1000, .look_every_ms = 1000}};
 }
 

@@ -11,7 +11,8 @@
 #include "internal.h"
 
 #define PLAN_WATCH_US (500 * SIM_MS)
-#define PLAN_LATE_MAX 2 /* hosts that join later */
+#define PLAN_FIERCE 120000 /* millionths of the seeds have one fault on top of another */
+#define PLAN_LATE_MAX 2    /* hosts that join later */
 #define PLAN_LINE_SIZE (PLAN_TEXT_SIZE + 80)
 
 /* Streams of random numbers of the purpose PRNG_SCENARIO + 1: the mood is 0, the others by index. */
@@ -214,7 +215,9 @@ static void draw_mood(struct plan *p) {
         p->weights[i] = prng_chance(&prng, 700000) ? fault_weight((enum plan_kind)i) : 0;
     }
     p->weights[PLAN_KILL]++; /* never nothing at all */
-    p->pace_us = prng_range(&prng, 2 * SIM_SECOND, 20 * SIM_SECOND);
+    bool fierce = prng_chance(&prng, PLAN_FIERCE);
+    p->pace_us =
+        fierce ? prng_range(&prng, 300 * SIM_MS, 2 * SIM_SECOND) : prng_range(&prng, 2 * SIM_SECOND, 20 * SIM_SECOND);
     p->lasting_us = prng_range(&prng, 1 * SIM_SECOND, 12 * SIM_SECOND);
     draw_founders(p, &prng);
 }

@@ -42,6 +42,12 @@ static void draw_own(struct node_tuning *t, struct prng *p) {
     g->apply_max = odd32(p, g->apply_max, 1, 4);
     t->files.settle_every_ms = odd64(p, t->files.settle_every_ms, 1000, 30000);
     t->files.sweep_every_ms = odd64(p, t->files.sweep_every_ms, 1000, 60000);
+    t->files.put_window = odd32(p, t->files.put_window, 1, 2);
+    t->files.puts_bytes = odd32(p, t->files.puts_bytes, 1 << 16, 1 << 21);
+    t->files.gets_ahead = odd32(p, t->files.gets_ahead, 1, 4);
+    t->files.ref_dels = odd32(p, t->files.ref_dels, 1, 4);
+    t->files.repair_items = odd32(p, t->files.repair_items, 2, 32);
+    t->files.page_rows = odd32(p, t->files.page_rows, 1, 4);
     t->files.grace_ms = odd64(p, t->files.grace_ms, 50, 8000);
 }
 

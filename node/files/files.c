@@ -3,6 +3,12 @@
 
 #include "internal.h"
 
+uint32_t files_page_rows(const struct files *f, uint32_t room) {
+    uint32_t rows = f->params.tuning.page_rows;
+    CHECK(rows > 0 && rows <= FILES_PAGE_MAX);
+    return rows < room ? rows : room;
+}
+
 int files_new(const struct files_params *params, struct files **ret_files) {
     struct files *f = calloc(1, sizeof(*f));
     if (!f) {

@@ -15,10 +15,8 @@
 #include "chunks.h"
 #include "groups.h"
 
-#define FILES_PUT_WINDOW 8                   /* chunks of one put under way */
 #define FILES_GET_WINDOW 8                   /* chunks of one get under way or waiting to be taken */
-#define FILES_PUTS_MAX (32 * 1024 * 1024)    /* bytes of chunks under way, of all puts; beyond, none takes more */
-#define FILES_GETS_AHEAD 32                  /* chunks of all gets; beyond, each has only the one it needs next */
+#define FILES_PAGE_MAX 256                   /* rows that background work looks at in one go */
 #define FILES_WAITING_MAX (64 * 1024 * 1024) /* bytes held for references that have not arrived */
 #define FILES_TIMEOUT_MS 20000               /* an operation without progress for this long is given up */
 #define FILES_MESSAGE_MAX 512
@@ -30,6 +28,12 @@ struct files_tuning {
     uint64_t settle_every_ms; /* how often a leader looks */
     uint64_t sweep_every_ms;  /* how often unreferenced chunks are looked for */
     uint64_t grace_ms;        /* how long a replica waits for bytes before it pulls them from a peer */
+    uint32_t put_window;      /* chunks of one put under way */
+    uint32_t puts_bytes;      /* of chunks under way, of all puts; beyond, none takes more */
+    uint32_t gets_ahead;      /* chunks of all gets; beyond, each has only the one it needs next */
+    uint32_t ref_dels;        /* removals of references that are not answered, of all groups together */
+    uint32_t repair_items;    /* chunks that are looked after at once: two at least */
+    uint32_t page_rows;       /* of what background work looks at in one go; at most FILES_PAGE_MAX */
 };
 
 struct files_params {

@@ -164,7 +164,7 @@ static void ask_ahead(struct files_get *g) {
     }
     for (int i = 0; i < FILES_GET_WINDOW && g->fetched < g->chunk_count && start < g->end; i++) {
         bool needed = g->fetched == g->chunk;
-        if (g->slots[i].state == SLOT_EMPTY && (needed || g->files->get_chunks < FILES_GETS_AHEAD)) {
+        if (g->slots[i].state == SLOT_EMPTY && (needed || g->files->get_chunks < g->files->params.tuning.gets_ahead)) {
             start += g->chunks[g->fetched].size;
             slot_fetch(g, &g->slots[i], g->fetched++);
         }

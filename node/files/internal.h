@@ -126,6 +126,8 @@ void sweep_spare(struct files *f, const struct digest *digest); /* a write of it
 /* Every byte of a put or a reference proposal that nobody waits for. */
 void files_ref_del(struct files *f, uint32_t group, const struct version *version, const struct digest *digests,
                    size_t count, uint64_t timeout_ms, groups_cb *cb, void *ctx);
+/* Rows that background work with room for so many looks at in one go. */
+uint32_t files_page_rows(const struct files *f, uint32_t room);
 uint32_t files_group_of(const struct files *f, const struct digest *digest);
 
 #endif

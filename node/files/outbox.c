@@ -15,7 +15,6 @@
 #define REMOVALS_MAGIC 0x4f555442u
 #define REMOVAL_MAGIC 0x52454d4fu
 #define OUTBOX_GROUPS_MAX 8     /* under way at once */
-#define OUTBOX_REF_DELS_MAX 64  /* unanswered, of all groups together */
 #define OUTBOX_PAUSE_MS 2000    /* after a failure */
 #define OUTBOX_TIMEOUT_MS 20000 /* for one step */
 
@@ -197,7 +196,7 @@ static void deleted(void *ctx, int status, const struct raft_config *config, con
 static void send_ref_dels(struct removal *m) {
     struct outbox *o = m->removals->outbox;
     struct files *f = o->files;
-    while (m->next < m->count && o->ref_dels < OUTBOX_REF_DELS_MAX) {
+    while (m->next < m->count && o->ref_dels < o->files->params.tuning.ref_dels) {
         uint32_t group = files_group_of(f, &m->digests[m->next]);
         uint32_t end = m->next + 1;
         while (end < m->count && files_group_of(f, &m->digests[end]) == group) {

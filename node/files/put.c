@@ -156,16 +156,17 @@ void files_put_data(struct files_put *p, const uint8_t *bytes, size_t size) {
 }
 
 bool files_put_wants(const struct files_put *p) {
-    return p->state == PUT_FILLING && p->active < FILES_PUT_WINDOW && p->files->put_bytes < FILES_PUTS_MAX;
+    return p->state == PUT_FILLING && p->active < p->files->params.tuning.put_window &&
+           p->files->put_bytes < p->files->params.tuning.puts_bytes;
 }
 
 /* Every put that was held back is told, so that none waits behind those that already have chunks under way. */
 void put_spent(struct files *f, size_t size) {
-    bool was_full = f->put_bytes >= FILES_PUTS_MAX;
+    bool was_full = f->put_bytes >= f->params.tuning.puts_bytes;
     struct files_put *p;
     CHECK(size <= f->put_bytes);
     f->put_bytes -= size;
-    if (!was_full || f->put_bytes >= FILES_PUTS_MAX || f->stopped) {
+    if (!was_full || f->put_bytes >= f->params.tuning.puts_bytes || f->stopped) {
         return;
     }
     TAILQ_FOREACH(p, &f->puts, link) {
@@ -223,7 +224,7 @@ static void put_fire(struct timer *t) {
         put_report(p);
         return;
     }
-    bool waits_for_user = p->state == PUT_FILLING && p->active < FILES_PUT_WINDOW;
+    bool waits_for_user = p->state == PUT_FILLING && p->active < p->files->params.tuning.put_window;
     if (waits_for_user && p->active == 0) {
         p->progress_ms = now;
     }

@@ -24,12 +24,9 @@
 #define ITEM_MAGIC 0x4954454du
 #define PULL_MAGIC 0x50554c4cu
 #define AUDIT_MAGIC 0x41554449u
-#define REPAIR_ITEMS_MAX 16384
-#define REPAIR_AUDIT_ITEMS_MAX (REPAIR_ITEMS_MAX / 2) /* audits leave room for what is applied meanwhile */
 #define REPAIR_CHECKS 64
 #define REPAIR_PULLS 8
 #define REPAIR_AUDITS 8
-#define REPAIR_AUDIT_PAGE 256
 #define REPAIR_BACKOFF_MIN_MS 500
 #define REPAIR_BACKOFF_MAX_MS 16000
 #define REPAIR_AUDIT_RETRY_MS 1000
@@ -76,7 +73,7 @@ struct audit {
     bool begun, more;
     struct digest after_digest;
     struct version after_version;
-    struct digest page[REPAIR_AUDIT_PAGE];
+    struct digest page[FILES_PAGE_MAX];
     uint32_t next, count;
 };
 
@@ -208,6 +205,11 @@ static void item_fire(struct timer *t) {
     work(it->repair);
 }
 
+/* Audits leave room for what is applied meanwhile. */
+static uint32_t audit_items_max(const struct repair *r) {
+    return r->files->params.tuning.repair_items / 2;
+}
+
 static struct item *item_find(struct repair *r, const struct digest *digest) {
     struct item *it;
     HASH_FIND(hh, r->items, digest, sizeof(*digest), it);
@@ -217,7 +219,7 @@ static struct item *item_find(struct repair *r, const struct digest *digest) {
 /* The caller gives it its first state. */
 static struct item *item_new(struct repair *r, uint32_t group, uint64_t index, const struct digest *digest) {
     struct item *it = calloc(1, sizeof(*it));
-    CHECK(it && r->item_count < REPAIR_ITEMS_MAX);
+    CHECK(it && r->item_count < r->files->params.tuning.repair_items);
     it->magic = ITEM_MAGIC;
     it->repair = r;
     it->digest = *digest;
@@ -410,7 +412,7 @@ static int audit_read_page(struct audit *a, const uint8_t *bytes, size_t size) {
     struct ref_row row;
     uint32_t rows = 0;
     int rc = page_open(bytes, size, &page);
-    while (!rc && rows < REPAIR_AUDIT_PAGE && (rc = page_ref_next(&page, &row)) == 0) {
+    while (!rc && rows < FILES_PAGE_MAX && (rc = page_ref_next(&page, &row)) == 0) {
         rows++;
         /* the versions of one chunk are neighbours */
         if (!a->begun || !digest_equal(&row.digest, &a->after_digest)) {
@@ -444,7 +446,7 @@ static void audit_page(void *ctx, int status, const struct raft_config *config, 
 
 static void audit_read(struct audit *a) {
     struct query q = {.kind = QUERY_REFS,
-                      .limit = REPAIR_AUDIT_PAGE,
+                      .limit = files_page_rows(a->repair->files, FILES_PAGE_MAX),
                       .from_start = !a->begun,
                       .after_digest = a->after_digest,
                       .after_version = a->after_version};
@@ -510,7 +512,7 @@ static void audit_work(struct audit *a) {
     if (!a->group || a->reading || a->timer.slot != 0) {
         return;
     }
-    while (a->next < a->count && r->item_count < REPAIR_AUDIT_ITEMS_MAX) {
+    while (a->next < a->count && r->item_count < audit_items_max(r)) {
         audit_add(r, a->group, &a->page[a->next++]);
     }
     if (a->next < a->count) {
@@ -557,7 +559,7 @@ void repair_referenced(struct files *f, uint32_t group, uint64_t index, const st
     sweep_spare(f, digest);
     if (it) {
         item_renew(it, index);
-    } else if (r->item_count < REPAIR_ITEMS_MAX) {
+    } else if (r->item_count < f->params.tuning.repair_items) {
         item_wait(item_new(r, group, index, digest), f->params.tuning.grace_ms);
     } else {
         audit_request(r, g);
@@ -569,7 +571,7 @@ static struct item *suspect(struct files *f, const struct digest *digest) {
     struct repair *r = f->repair;
     uint32_t group = files_group_of(f, digest);
     struct item *it = item_find(r, digest);
-    if (f->stopped || !group_of(r, group)->here || (!it && r->item_count >= REPAIR_AUDIT_ITEMS_MAX)) {
+    if (f->stopped || !group_of(r, group)->here || (!it && r->item_count >= audit_items_max(r))) {
         return NULL;
     }
     if (it) {

@@ -244,7 +244,7 @@ static bool led(const struct settle *s, uint32_t group) {
 /* The own tables do: whatever they show is asked about, and everything that follows is idempotent. */
 static void read_next(struct settling *g) {
     struct query q = {.kind = QUERY_PENDING,
-                      .limit = SETTLE_PAGE,
+                      .limit = files_page_rows(g->settle->files, SETTLE_PAGE),
                       .before_ms = g->early_ms,
                       .from_start = !g->begun,
                       .after_digest = g->after_digest,

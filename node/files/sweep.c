@@ -133,7 +133,7 @@ static int scan_run(struct txn *t, struct disk_op *op) {
     struct sweep *s = sweep_of(op);
     int rc = 0;
     CHECK(s->count == 0);
-    while (rc == 0 && s->count < SWEEP_PAGE) {
+    while (rc == 0 && s->count < files_page_rows(s->files, SWEEP_PAGE)) {
         struct digest found;
         rc = chunk_next(t, s->begun ? &s->last : NULL, &found);
         if (rc == 0) {
