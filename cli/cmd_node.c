@@ -16,6 +16,7 @@
 #include "local.h"
 #include "net.h"
 #include "node.h"
+#include "noise.h"
 #include "node_options.h"
 #include "notify.h"
 #include "random.h"
@@ -167,6 +168,7 @@ static int host_start_node(struct host *h) {
         .random = h->world.random,
         .disk = h->disk,
         .identity = &h->identity,
+        .aesgcm = noise_aesgcm_available(),
         .listen = h->options.listen,
         .advertise = h->options.advertise[0] != '\0' ? h->options.advertise : NULL,
         .local = h->local,

@@ -1,6 +1,8 @@
 #include "noise.h"
 
 #include <sodium.h>
+#include <stdalign.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -8,20 +10,21 @@
 #include "errors.h"
 #include "noise_aead.h"
 
-#define KEY_SIZE 32
+#define KEY_SIZE NOISE_KEY_SIZE
 #define MESSAGES_MAX 3
 #define TOKENS_MAX 5
 
 _Static_assert(crypto_hash_sha256_BYTES == NOISE_HASH_SIZE, "SHA256");
 _Static_assert(crypto_auth_hmacsha256_KEYBYTES == NOISE_HASH_SIZE, "the chaining key is the HMAC key");
 _Static_assert(crypto_scalarmult_BYTES == KEY_SIZE, "25519");
+_Static_assert(alignof(struct noise_key) <= alignof(max_align_t), "calloc aligns it");
 
 enum token { TOKEN_END, TOKEN_E, TOKEN_S, TOKEN_EE, TOKEN_ES, TOKEN_SE, TOKEN_SS };
 
 /* §7.5. The initiator writes the even messages. */
 struct pattern {
-    const char *names[2]; /* protocol name by cipher, §8 */
-    bool responder_known; /* pre-message "<- s" */
+    const char *names[NOISE_CIPHERS]; /* protocol name by cipher, §8 */
+    bool responder_known;             /* pre-message "<- s" */
     unsigned messages;
     uint8_t tokens[MESSAGES_MAX][TOKENS_MAX];
 };
@@ -88,14 +91,15 @@ static void mix_hash(struct noise *n, const uint8_t *bytes, size_t size) {
 /* MixKey(DH(secret, public)), §5.2. ERR_AUTH for a public key of small order, whose result nobody had to know a
  * secret for. */
 static int mix_dh(struct noise *n, const uint8_t secret[KEY_SIZE], const uint8_t public_key[KEY_SIZE]) {
-    uint8_t shared[KEY_SIZE];
+    uint8_t shared[KEY_SIZE], key[KEY_SIZE];
     if (crypto_scalarmult(shared, secret, public_key) != 0) {
         return ERR_AUTH;
     }
-    hkdf(n->chaining_key, shared, sizeof shared, n->chaining_key, n->cipher.key);
-    n->cipher.nonce = 0;
+    hkdf(n->chaining_key, shared, sizeof shared, n->chaining_key, key);
+    noise_key_init(&n->cipher, n->cipher.cipher, key);
     n->has_key = true;
     sodium_memzero(shared, sizeof shared);
+    sodium_memzero(key, sizeof key);
     return 0;
 }
 
@@ -311,12 +315,15 @@ void noise_split(struct noise *n, struct noise_key *ret_send, struct noise_key *
     CHECK(n->has_key); /* gone after a split: the same keys must not count nonces twice */
     struct noise_key *first = n->initiator ? ret_send : ret_receive;
     struct noise_key *second = n->initiator ? ret_receive : ret_send;
-    *first = (struct noise_key){.cipher = n->cipher.cipher};
-    *second = (struct noise_key){.cipher = n->cipher.cipher};
-    hkdf(n->chaining_key, NULL, 0, first->key, second->key);
+    uint8_t first_key[KEY_SIZE], second_key[KEY_SIZE];
+    hkdf(n->chaining_key, NULL, 0, first_key, second_key);
+    noise_key_init(first, n->cipher.cipher, first_key);
+    noise_key_init(second, n->cipher.cipher, second_key);
     memcpy(ret_hash, n->hash, NOISE_HASH_SIZE);
     n->has_key = false;
-    sodium_memzero(n->cipher.key, sizeof n->cipher.key);
+    noise_key_release(&n->cipher);
+    sodium_memzero(first_key, sizeof first_key);
+    sodium_memzero(second_key, sizeof second_key);
     sodium_memzero(n->chaining_key, sizeof n->chaining_key);
     sodium_memzero(n->static_secret, sizeof n->static_secret);
     sodium_memzero(n->ephemeral_secret, sizeof n->ephemeral_secret);

@@ -14,6 +14,9 @@
 #define NOISE_TAG_SIZE 16
 #define NOISE_HASH_SIZE 32
 #define NOISE_PAYLOAD_MAX 1024 /* what a handshake payload may carry here */
+#define NOISE_KEY_SIZE 32
+#define NOISE_CIPHERS 2
+#define NOISE_SCHEDULE_SIZE 512
 
 enum noise_pattern { NOISE_XX, NOISE_IK };
 enum noise_cipher { NOISE_CHACHAPOLY, NOISE_AESGCM }; /* AESGCM only where noise_aesgcm_available() */
@@ -30,11 +33,12 @@ struct noise_params {
     const uint8_t *remote_static;    /* IK initiator only, else NULL */
 };
 
-/* One direction of transport: key, and a 64-bit nonce counter that never repeats. */
+/* One direction of transport: key, and a 64-bit nonce counter that never repeats. Made by noise_key_init. */
 struct noise_key {
     enum noise_cipher cipher;
-    uint8_t key[32];
+    uint8_t key[NOISE_KEY_SIZE];
     uint64_t nonce;
+    _Alignas(16) uint8_t schedule[NOISE_SCHEDULE_SIZE]; /* AESGCM: what libsodium computes from the key once */
 };
 
 struct noise; /* a handshake in progress; secrets wiped by noise_free */
@@ -59,11 +63,13 @@ const uint8_t *noise_remote_static(const struct noise *n);
 void noise_split(struct noise *n, struct noise_key *ret_send, struct noise_key *ret_receive,
                  uint8_t ret_hash[NOISE_HASH_SIZE]);
 
+/* Nonce 0. AESGCM only where noise_aesgcm_available(). */
+void noise_key_init(struct noise_key *k, enum noise_cipher cipher, const uint8_t key[NOISE_KEY_SIZE]);
 /* Transport (§5.1). Seal writes size+16 bytes, open writes size-16; out is either the input itself (in place) or does
  * not overlap it. At most NOISE_MESSAGE_MAX bytes sealed. open: ERR_AUTH on mismatch, when the nonce stays. */
 void noise_seal(struct noise_key *k, const uint8_t *plain, size_t size, uint8_t *out);
 int noise_open(struct noise_key *k, const uint8_t *sealed, size_t size, uint8_t *out);
-void noise_rekey(struct noise_key *k); /* §11.3 */
-void noise_key_release(struct noise_key *k);
+void noise_rekey(struct noise_key *k);       /* §11.3; the nonce counts on */
+void noise_key_release(struct noise_key *k); /* wipes */
 
 #endif

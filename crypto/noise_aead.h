@@ -14,6 +14,8 @@ struct noise_ad {
     size_t size;
 };
 
+/* k->schedule from k->key, whenever that has changed. */
+void noise_aead_schedule(struct noise_key *k);
 /* Writes size + NOISE_TAG_SIZE bytes; out may be plain itself. */
 void noise_aead_seal(const struct noise_key *k, struct noise_ad ad, const uint8_t *plain, size_t size, uint8_t *out);
 /* Writes size - NOISE_TAG_SIZE bytes; out may be sealed itself. ERR_AUTH on a mismatch or a short message. */

@@ -7,6 +7,14 @@
 
 static const struct noise_ad no_ad = {NULL, 0};
 
+void noise_key_init(struct noise_key *k, enum noise_cipher cipher, const uint8_t key[NOISE_KEY_SIZE]) {
+    CHECK(cipher == NOISE_CHACHAPOLY || cipher == NOISE_AESGCM);
+    k->cipher = cipher;
+    memcpy(k->key, key, sizeof k->key);
+    k->nonce = 0;
+    noise_aead_schedule(k);
+}
+
 void noise_seal(struct noise_key *k, const uint8_t *plain, size_t size, uint8_t *out) {
     CHECK(k->nonce < NOISE_NONCE_REKEY); /* a nonce used twice would give the plaintext away */
     noise_aead_seal(k, no_ad, plain, size, out);
@@ -23,13 +31,13 @@ int noise_open(struct noise_key *k, const uint8_t *sealed, size_t size, uint8_t 
 }
 
 void noise_rekey(struct noise_key *k) {
-    const uint8_t zeros[sizeof k->key] = {0};
-    uint8_t sealed[sizeof k->key + NOISE_TAG_SIZE];
-    struct noise_key last = *k;
-    last.nonce = NOISE_NONCE_REKEY;
-    noise_aead_seal(&last, no_ad, zeros, sizeof zeros, sealed);
-    memcpy(k->key, sealed, sizeof k->key);
-    sodium_memzero(&last, sizeof last);
+    const uint8_t zeros[NOISE_KEY_SIZE] = {0};
+    uint8_t sealed[NOISE_KEY_SIZE + NOISE_TAG_SIZE];
+    uint64_t nonce = k->nonce;
+    k->nonce = NOISE_NONCE_REKEY;
+    noise_aead_seal(k, no_ad, zeros, sizeof zeros, sealed);
+    noise_key_init(k, k->cipher, sealed);
+    k->nonce = nonce;
     sodium_memzero(sealed, sizeof sealed);
 }
 

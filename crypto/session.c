@@ -1,6 +1,8 @@
 #include "session.h"
 
 #include <sodium.h>
+#include <stdalign.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -8,16 +10,25 @@
 #include "errors.h"
 
 #define LENGTH_SIZE 2
+#define OFFER_SIZE 1
+#define CHOICE_SIZE 1
 /* The longest message of XX (the second: e, s sealed, payload sealed) with the longest hello. */
-#define HANDSHAKE_RECORD_MAX (32 + 32 + NOISE_TAG_SIZE + SESSION_HELLO_MAX + NOISE_TAG_SIZE)
+#define HANDSHAKE_RECORD_MAX (CHOICE_SIZE + 32 + 32 + NOISE_TAG_SIZE + SESSION_HELLO_MAX + NOISE_TAG_SIZE)
 #define STATES 3
 
 _Static_assert(SESSION_HELLO_MAX <= NOISE_PAYLOAD_MAX, "a hello is a handshake payload");
 _Static_assert(SESSION_RECORD_MAX <= NOISE_MESSAGE_MAX, "a record is a Noise message");
+_Static_assert(NOISE_CHACHAPOLY == 0 && NOISE_AESGCM == 1, "these numbers go over the wire");
+_Static_assert(NOISE_CIPHERS <= 8 * OFFER_SIZE, "an offer has a bit for each");
 
 static const bool allowed[STATES][STATES] = {
     [SESSION_HANDSHAKE] = {[SESSION_OPEN] = true, [SESSION_DEAD] = true},
     [SESSION_OPEN] = {[SESSION_DEAD] = true},
+};
+
+struct input {
+    const uint8_t *bytes;
+    size_t size;
 };
 
 struct session {
@@ -26,9 +37,12 @@ struct session {
     bool opened;    /* has been OPEN: the peer is known */
     bool receiving; /* guards against calls from inside a callback */
     bool sending;
-    struct noise *noise; /* NULL once open or dead */
+    bool initiator;
+    struct noise *candidates[NOISE_CIPHERS]; /* one handshake per cipher we can use, until one of them is taken */
+    struct noise *noise;                     /* the one that was; NULL once open or dead */
     struct noise_key send_key;
     struct noise_key receive_key;
+    enum noise_cipher cipher; /* taken */
     uint8_t remote_key[32];
     uint8_t hash[NOISE_HASH_SIZE];
     uint8_t hello[SESSION_HELLO_MAX]; /* ours until sent */
@@ -40,9 +54,19 @@ struct session {
     uint8_t out[LENGTH_SIZE + SESSION_RECORD_MAX]; /* the record being emitted */
 };
 
+_Static_assert(alignof(struct session) <= alignof(max_align_t), "calloc aligns it");
+
+static void free_candidates(struct session *s) {
+    for (unsigned i = 0; i < NOISE_CIPHERS; i++) {
+        noise_free(s->candidates[i]);
+        s->candidates[i] = NULL;
+    }
+}
+
 static void enter(struct session *s, enum session_state next) {
     CHECK(allowed[s->state][next]);
     s->state = next;
+    free_candidates(s);
     noise_free(s->noise);
     s->noise = NULL;
     if (next == SESSION_DEAD) {
@@ -59,6 +83,29 @@ static int die_of(struct session *s, int rc) {
     return rc;
 }
 
+static int new_candidates(struct session *s, const struct session_params *params) {
+    for (unsigned i = 0; i < NOISE_CIPHERS; i++) {
+        if (i == NOISE_AESGCM && !params->aesgcm) {
+            continue;
+        }
+        const struct noise_params noise = {
+            .pattern = NOISE_XX,
+            .cipher = (enum noise_cipher)i,
+            .initiator = params->initiator,
+            .prologue = params->prologue,
+            .prologue_size = params->prologue_size,
+            .static_secret = params->self->dh_secret,
+            .static_public = params->self->dh_public,
+            .ephemeral_secret = params->ephemeral_secret,
+        };
+        int rc = noise_new(&noise, &s->candidates[i]);
+        if (rc != 0) {
+            return rc;
+        }
+    }
+    return 0;
+}
+
 int session_new(const struct session_params *params, struct session **ret_session) {
     CHECK(params->hello != NULL || params->hello_size == 0);
     if (params->hello_size > SESSION_HELLO_MAX) {
@@ -68,22 +115,13 @@ int session_new(const struct session_params *params, struct session **ret_sessio
     if (s == NULL) {
         return ERR_NOMEM;
     }
-    const struct noise_params noise = {
-        .pattern = NOISE_XX,
-        .cipher = NOISE_CHACHAPOLY,
-        .initiator = params->initiator,
-        .prologue = params->prologue,
-        .prologue_size = params->prologue_size,
-        .static_secret = params->self->dh_secret,
-        .static_public = params->self->dh_public,
-        .ephemeral_secret = params->ephemeral_secret,
-    };
-    int rc = noise_new(&noise, &s->noise);
+    int rc = new_candidates(s, params);
     if (rc != 0) {
-        free(s);
+        session_free(s);
         return rc;
     }
     s->state = SESSION_HANDSHAKE;
+    s->initiator = params->initiator;
     if (params->hello_size > 0) {
         memcpy(s->hello, params->hello, params->hello_size);
     }
@@ -95,6 +133,7 @@ int session_new(const struct session_params *params, struct session **ret_sessio
 void session_free(struct session *s) {
     if (s != NULL) {
         CHECK(!s->receiving && !s->sending);
+        free_candidates(s);
         noise_free(s->noise);
         sodium_memzero(s, sizeof *s);
         free(s);
@@ -102,8 +141,8 @@ void session_free(struct session *s) {
 }
 
 enum session_state session_state(const struct session *s) {
-    CHECK(s->state != SESSION_HANDSHAKE || s->noise != NULL);
-    CHECK(s->state == SESSION_HANDSHAKE || s->noise == NULL);
+    bool handshaking = s->noise != NULL || s->candidates[NOISE_CHACHAPOLY] != NULL;
+    CHECK((s->state == SESSION_HANDSHAKE) == handshaking);
     return s->state;
 }
 
@@ -118,18 +157,94 @@ static int emit(struct session *s, size_t size, session_sink *to_network, void *
     return rc;
 }
 
-/* Our next handshake message. The hello goes with the first one that is sealed. */
-static int write_handshake(struct session *s, bool with_hello, session_sink *to_network, void *ctx) {
+/* Message 1. No candidate differs from the others in it: there is no key yet, and the ephemeral key is the same. That
+ * key is used with the cipher taken only, because only that candidate goes on. */
+static int write_offer(struct session *s, session_sink *to_network, void *ctx) {
+    uint8_t offer = 0;
+    for (unsigned i = 0; i < NOISE_CIPHERS; i++) {
+        offer |= (uint8_t)(s->candidates[i] != NULL ? 1U << i : 0);
+    }
+    size_t size = 0;
+    for (unsigned i = 0; i < NOISE_CIPHERS; i++) {
+        if (s->candidates[i] != NULL) {
+            int rc =
+                noise_write(s->candidates[i], &offer, sizeof offer, s->out + LENGTH_SIZE, SESSION_RECORD_MAX, &size);
+            CHECK(rc == 0);
+        }
+    }
+    return emit(s, size, to_network, ctx);
+}
+
+/* Our next handshake message, with our hello. */
+static int write_handshake(struct session *s, size_t at, session_sink *to_network, void *ctx) {
     size_t size;
-    int rc = noise_write(s->noise, s->hello, with_hello ? s->hello_size : 0, s->out + LENGTH_SIZE, SESSION_RECORD_MAX,
-                         &size);
-    return rc != 0 ? rc : emit(s, size, to_network, ctx);
+    int rc = noise_write(s->noise, s->hello, s->hello_size, s->out + LENGTH_SIZE + at, SESSION_RECORD_MAX - at, &size);
+    return rc != 0 ? rc : emit(s, at + size, to_network, ctx);
 }
 
 int session_start(struct session *s, session_sink *to_network, void *ctx) {
     CHECK(!s->started && s->state == SESSION_HANDSHAKE);
     s->started = true;
-    return noise_my_turn(s->noise) ? die_of(s, write_handshake(s, false, to_network, ctx)) : 0;
+    return s->initiator ? die_of(s, write_offer(s, to_network, ctx)) : 0;
+}
+
+/* Goes on with this candidate alone. ERR_PROTOCOL when it is none. */
+static int take_cipher(struct session *s, unsigned cipher) {
+    CHECK(s->noise == NULL);
+    if (cipher >= NOISE_CIPHERS || s->candidates[cipher] == NULL) {
+        return ERR_PROTOCOL;
+    }
+    s->noise = s->candidates[cipher];
+    s->cipher = (enum noise_cipher)cipher;
+    s->candidates[cipher] = NULL;
+    free_candidates(s);
+    return 0;
+}
+
+/* Message 1, to the responder: takes the last cipher that both have. Bits of ciphers unknown here mean nothing. */
+static int read_offer(struct session *s, struct input message) {
+    uint8_t payload[NOISE_PAYLOAD_MAX];
+    unsigned taken = NOISE_CIPHERS;
+    for (unsigned i = 0; i < NOISE_CIPHERS; i++) {
+        if (s->candidates[i] == NULL) {
+            continue;
+        }
+        size_t size;
+        int rc = noise_read(s->candidates[i], message.bytes, message.size, payload, &size);
+        if (rc != 0) {
+            return rc;
+        }
+        if (size != OFFER_SIZE) {
+            return ERR_PROTOCOL;
+        }
+        taken = (payload[0] >> i & 1) != 0 ? i : taken;
+    }
+    return take_cipher(s, taken);
+}
+
+static int answer_offer(struct session *s, struct input message, const struct session_callbacks *cb) {
+    int rc = read_offer(s, message);
+    if (rc != 0) {
+        return rc;
+    }
+    s->out[LENGTH_SIZE] = (uint8_t)s->cipher;
+    return write_handshake(s, CHOICE_SIZE, cb->to_network, cb->ctx);
+}
+
+/* Messages 2 and 3: sealed, with the peer's hello. */
+static int read_handshake(struct session *s, struct input message) {
+    uint8_t payload[NOISE_PAYLOAD_MAX];
+    size_t size;
+    int rc = noise_read(s->noise, message.bytes, message.size, payload, &size);
+    if (rc != 0) {
+        return rc;
+    }
+    if (size > SESSION_HELLO_MAX) {
+        return ERR_PROTOCOL;
+    }
+    memcpy(s->remote_hello, payload, size);
+    s->remote_hello_size = size;
+    return 0;
 }
 
 static void finish_handshake(struct session *s) {
@@ -141,32 +256,29 @@ static void finish_handshake(struct session *s) {
     enter(s, SESSION_OPEN);
 }
 
-static int receive_handshake(struct session *s, const uint8_t *record, size_t size,
-                             const struct session_callbacks *cb) {
-    uint8_t payload[NOISE_PAYLOAD_MAX];
-    size_t payload_size;
-    int rc = noise_read(s->noise, record, size, payload, &payload_size);
+/* Message 2 to the initiator, who answers it; or message 3. */
+static int receive_last(struct session *s, struct input message, const struct session_callbacks *cb) {
+    int rc = 0;
+    if (s->initiator) {
+        CHECK(message.size >= CHOICE_SIZE);
+        rc = take_cipher(s, message.bytes[0]);
+        message.bytes += CHOICE_SIZE;
+        message.size -= CHOICE_SIZE;
+    }
+    rc = rc != 0 ? rc : read_handshake(s, message);
+    if (rc == 0 && s->initiator) {
+        rc = write_handshake(s, 0, cb->to_network, cb->ctx);
+    }
     if (rc != 0) {
         return rc;
     }
-    /* The first message is not sealed: nothing is taken from it. */
-    bool sealed = noise_remote_static(s->noise) != NULL;
-    if (payload_size > (sealed ? SESSION_HELLO_MAX : 0)) {
-        return ERR_PROTOCOL;
-    }
-    memcpy(s->remote_hello, payload, payload_size);
-    s->remote_hello_size = payload_size;
-    if (noise_my_turn(s->noise)) {
-        rc = write_handshake(s, true, cb->to_network, cb->ctx);
-        if (rc != 0) {
-            return rc;
-        }
-    }
-    if (!noise_done(s->noise)) {
-        return 0;
-    }
     finish_handshake(s);
     return cb->opened != NULL ? cb->opened(cb->ctx) : 0;
+}
+
+static int receive_handshake(struct session *s, struct input message, const struct session_callbacks *cb) {
+    bool first = !s->initiator && s->noise == NULL;
+    return first ? answer_offer(s, message, cb) : receive_last(s, message, cb);
 }
 
 /* Both sides count the same records: the nonce is the count. */
@@ -177,15 +289,15 @@ static void rekey_when_due(struct noise_key *key) {
     }
 }
 
-static int receive_sealed(struct session *s, const uint8_t *record, size_t size, const struct session_callbacks *cb) {
+static int receive_sealed(struct session *s, struct input record, const struct session_callbacks *cb) {
     uint8_t *plain = s->in + LENGTH_SIZE; /* where the record lies, if it came in pieces: then opened in place */
-    CHECK(record == plain || s->in_used == 0);
-    int rc = noise_open(&s->receive_key, record, size, plain);
+    CHECK(record.bytes == plain || s->in_used == 0);
+    int rc = noise_open(&s->receive_key, record.bytes, record.size, plain);
     if (rc != 0) {
         return rc;
     }
     rekey_when_due(&s->receive_key);
-    return cb->plain(cb->ctx, plain, size - NOISE_TAG_SIZE);
+    return cb->plain(cb->ctx, plain, record.size - NOISE_TAG_SIZE);
 }
 
 /* A peer that claims too much is cut off by the claim alone. The sender never seals nothing, so an empty record is
@@ -197,11 +309,6 @@ static bool size_acceptable(const struct session *s, size_t size) {
 static size_t record_size(const uint8_t *prefix) {
     return (size_t)prefix[0] << 8 | prefix[1];
 }
-
-struct input {
-    const uint8_t *bytes;
-    size_t size;
-};
 
 static void take(struct session *s, struct input *input, size_t until) {
     CHECK(until <= sizeof s->in);
@@ -258,8 +365,7 @@ static int receive_records(struct session *s, struct input input, const struct s
             CHECK(input.size == 0);
             break;
         }
-        rc = s->state == SESSION_HANDSHAKE ? receive_handshake(s, record.bytes, record.size, cb)
-                                           : receive_sealed(s, record.bytes, record.size, cb);
+        rc = s->state == SESSION_HANDSHAKE ? receive_handshake(s, record, cb) : receive_sealed(s, record, cb);
         if (rc != 0) {
             return rc;
         }
@@ -317,4 +423,9 @@ const uint8_t *session_remote_hello(const struct session *s, size_t *ret_size) {
 const uint8_t *session_hash(const struct session *s) {
     CHECK(s->opened);
     return s->hash;
+}
+
+enum noise_cipher session_cipher(const struct session *s) {
+    CHECK(s->opened);
+    return s->cipher;
 }

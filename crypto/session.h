@@ -1,9 +1,20 @@
 /* A sealed byte stream between two nodes, sans IO: bytes from the network go in, plaintext and bytes for the
  * network come out. Every record on the wire is a 2-byte big-endian length and that many bytes: first the three
- * handshake messages of Noise XX, then transport messages. Each direction rekeys every SESSION_REKEY_RECORDS.
+ * handshake messages of Noise XX, then transport messages. Each direction rekeys every SESSION_REKEY_RECORDS: what one
+ * key seals, 4 GiB at most, is far below what either cipher bears.
  *
  *   HANDSHAKE ──last message──▶ OPEN ──any error──▶ DEAD      (no way back)
- */
+ *
+ * The cipher is agreed on along the way, without a message more. Nothing is sealed before message 2, so message 1 is
+ * the same for every cipher:
+ *
+ *   1  ->  e, and in the clear, as its payload: one byte, bit c for every cipher c that the initiator can use
+ *   2  <-  one byte: the cipher that the responder takes, and then the message as Noise has it
+ *   3  ->  as Noise has it
+ *
+ * Both ends take AESGCM where both can, else ChaChaPoly. Nobody in the middle can make them take the lesser one: the
+ * handshake hash begins with the name of the cipher taken, and covers the payload of message 1. Whoever changes the
+ * offer or the choice makes the two hashes differ, and the tags of message 2 do not fit. */
 #ifndef SHOAL_SESSION_H
 #define SHOAL_SESSION_H
 
@@ -21,6 +32,7 @@ struct session; /* opaque */
 
 struct session_params {
     bool initiator;
+    bool aesgcm; /* may be used: only where noise_aesgcm_available() */
     const struct identity *self;
     const uint8_t *prologue; /* protocol version and swarm id */
     size_t prologue_size;
@@ -34,7 +46,7 @@ struct session_params {
  * and to_network nothing at all. */
 typedef int session_sink(void *ctx, const uint8_t *bytes, size_t size);
 
-/* Copies what it needs of params. ERR_NOMEM, ERR_TOO_LARGE (hello). */
+/* Copies what it needs of params. ERR_NOMEM, ERR_TOO_LARGE (hello), ERR_INVALID (no AESGCM here). */
 int session_new(const struct session_params *params, struct session **ret_session);
 void session_free(struct session *s); /* wipes; NULL is fine */
 enum session_state session_state(const struct session *s);
@@ -55,9 +67,10 @@ int session_receive(struct session *s, const uint8_t *bytes, size_t size, const 
 /* Seals any amount of plaintext into records and emits them, one call of the sink per record. ERR_PRECONDITION
  * before OPEN, ERR_CLOSED once dead, the sink's error (which kills the session). */
 int session_send(struct session *s, const uint8_t *plain, size_t size, session_sink *to_network, void *ctx);
-/* Once it has been OPEN: the peer's X25519 static key, its hello payload, the handshake hash. */
+/* Once it has been OPEN: the peer's X25519 static key, its hello payload, the handshake hash, the cipher. */
 const uint8_t *session_remote_key(const struct session *s);
 const uint8_t *session_remote_hello(const struct session *s, size_t *ret_size);
 const uint8_t *session_hash(const struct session *s);
+enum noise_cipher session_cipher(const struct session *s);
 
 #endif

@@ -257,6 +257,7 @@ static int make_parts(struct node *n) {
                               .random = np->random,
                               .timers = &n->timers,
                               .identity = &n->identity,
+                              .aesgcm = np->aesgcm,
                               .events = {.ping = on_ping,
                                          .raft = on_raft,
                                          .routes = on_routes,

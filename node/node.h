@@ -32,6 +32,7 @@ struct node_params {
     struct random *random;
     struct disk *disk;
     const struct identity *identity; /* copied */
+    bool aesgcm;                     /* sessions may use it: only where noise_aesgcm_available() */
     const char *listen;              /* "host:port", port 0: any free one */
     const char *advertise;           /* NULL: what was bound */
     const char *local;               /* address of the LOCAL listener */

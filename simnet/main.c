@@ -8,6 +8,7 @@
 
 #include "identity.h"
 #include "minimize.h"
+#include "noise.h"
 #include "options.h"
 #include "pool.h"
 #include "scenario.h"
@@ -230,6 +231,11 @@ static bool play(struct job_options *o) {
     if (o->list) {
         list_scenarios();
         return true;
+    }
+    if (!noise_aesgcm_available()) {
+        fputs("shoal-simnet: this processor has no AES instructions, so no simulated one has: runs are as elsewhere, "
+              "their hashes are not\n",
+              stderr);
     }
     if (o->shrink) {
         return minimize(&o->run, o->jobs, o->shrink_seconds);

@@ -9,6 +9,7 @@
 #include "check.h"
 #include "errors.h"
 #include "internal.h"
+#include "noise.h"
 #include "tuning.h"
 #include "witness.h"
 
@@ -103,6 +104,7 @@ static void boot(void *ctx, struct sim_host *h, const struct sim_ports *ports) {
         .random = ports->random,
         .disk = ports->disk,
         .identity = &n->identity,
+        .aesgcm = tuning_aes(w->seed, sim_host_number(h)) && noise_aesgcm_available(),
         .listen = sim_host_addr(h),
         .local = "socket",
         .zone = "",

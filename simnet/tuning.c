@@ -68,3 +68,11 @@ void tuning_draw(struct node_tuning *out, uint64_t seed, uint32_t host) {
         draw_own(out, &own);
     }
 }
+
+bool tuning_aes(uint64_t seed, uint32_t host) {
+    static const uint32_t chances[] = {0, PRNG_MILLION / 2, PRNG_MILLION / 2, PRNG_MILLION};
+    struct prng common, own;
+    prng_init(&common, seed, PRNG_SCENARIO, 4);
+    prng_init(&own, seed, PRNG_SCENARIO, (uint64_t)host << 32 | 4);
+    return prng_chance(&own, chances[prng_below(&common, sizeof(chances) / sizeof(chances[0]))]);
+}

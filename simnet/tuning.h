@@ -11,5 +11,7 @@
 void tuning_usual(struct node_tuning *out);
 /* The tuning of one host; the same at each of its starts. */
 void tuning_draw(struct node_tuning *out, uint64_t seed, uint32_t host);
+/* Whether the host's processor has AES instructions: in some runs all have, in some none, in others some. */
+bool tuning_aes(uint64_t seed, uint32_t host);
 
 #endif

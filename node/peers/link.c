@@ -128,6 +128,7 @@ static int start_session(struct link *l) {
     buf_init(&b, SESSION_HELLO_MAX);
     hello_encode(&hello, &b);
     struct session_params sp = {.initiator = l->dialled,
+                                .aesgcm = p->params.aesgcm,
                                 .self = p->params.identity,
                                 .prologue = prologue,
                                 .prologue_size = sizeof(prologue),

@@ -63,6 +63,7 @@ struct peers_params {
     struct random *random;
     struct timers *timers;
     const struct identity *identity;
+    bool aesgcm; /* this node's processor has what it needs; each session uses it if the peer's has, too */
     struct peers_events events;
 };
 

@@ -1,5 +1,6 @@
 /* Hostile bytes to both roles of a session, at every stage of its life. The first bytes of the input choose:
- *   byte 0, bits 0-1: stage: fresh, half-way, open, or `changed` (below); bit 2: the initiator is attacked
+ *   byte 0, bits 0-1: stage: fresh, half-way, open, or `changed` (below); bit 2: the initiator is attacked;
+ *           bits 3 and 4: the initiator and the responder may use AESGCM, if this processor can
  *   byte 1: the fragments the bytes come in; byte 2 (changed only): which leg of the handshake is changed
  * In the stage `changed` the rest is not sent itself but laid over what the honest peer sends, by exclusive or, so
  * that the fuzzer reaches behind the authentication only if the authentication lets it. */
@@ -11,6 +12,10 @@
 
 #define WIRE_MAX 4096
 #define MESSAGE "what an honest peer says"
+
+#define ATTACK_INITIATOR 4
+#define INITIATOR_AESGCM 8
+#define RESPONDER_AESGCM 16
 
 enum stage { STAGE_FRESH, STAGE_HALFWAY, STAGE_OPEN, STAGE_CHANGED };
 
@@ -44,11 +49,12 @@ static int on_plain(void *ctx, const uint8_t *bytes, size_t size) {
     return 0;
 }
 
-static void end_init(struct end *e, bool initiator) {
+static void end_init(struct end *e, bool initiator, bool aesgcm) {
     struct identity self;
     const uint8_t seed[IDENTITY_SEED_SIZE] = {initiator ? 1 : 2};
     const struct session_params params = {
         .initiator = initiator,
+        .aesgcm = aesgcm && noise_aesgcm_available(),
         .self = &self,
         .ephemeral_secret = {initiator ? 3 : 4},
         .hello = "hello",
@@ -128,12 +134,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     struct input in = {data + 3, size - 3, data[1] > 0 ? data[1] : WIRE_MAX};
     struct end *ends = malloc(2 * sizeof *ends);
     CHECK(ends != NULL);
-    end_init(&ends[0], true);
-    end_init(&ends[1], false);
+    end_init(&ends[0], true, (data[0] & INITIATOR_AESGCM) != 0);
+    end_init(&ends[1], false, (data[0] & RESPONDER_AESGCM) != 0);
     if (stage == STAGE_CHANGED) {
         attack_with_changes(ends, data[2] & 3, in);
     } else {
-        attack_with_bytes(ends, stage, data[0] & 4 ? 0 : 1, in);
+        attack_with_bytes(ends, stage, data[0] & ATTACK_INITIATOR ? 0 : 1, in);
     }
     session_free(ends[0].session);
     session_free(ends[1].session);

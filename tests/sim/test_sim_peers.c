@@ -37,6 +37,7 @@ struct raw {
 
 struct peer_host {
     struct fixture *fixture;
+    uint32_t number;
     struct sim_ports ports;
     struct timers timers;
     struct identity identity;
@@ -55,11 +56,16 @@ struct fixture {
     uint8_t swarm[32];
     struct peer_host hosts[HOSTS + 1];
     struct identity stranger;
+    unsigned aes; /* bit n: the processor of host n has AES instructions */
     struct raw raws[CONNS_MAX];
     uint8_t bytes[LARGE];
     int answers, status;
     size_t answer_size;
 };
+
+static bool has_aes(const struct fixture *f, uint32_t host) {
+    return (f->aes >> host & 1) != 0 && noise_aesgcm_available();
+}
 
 /* ---- a node of peers -------------------------------------------------------------------------------------------- */
 
@@ -159,6 +165,7 @@ static void boot_peers(struct peer_host *h) {
                               .random = h->ports.random,
                               .timers = &h->timers,
                               .identity = &h->identity,
+                              .aesgcm = has_aes(h->fixture, h->number),
                               .events = {.ping = on_ping,
                                          .raft = on_frame,
                                          .routes = on_frame,
@@ -218,6 +225,7 @@ static void raw_handshake(struct raw *r) {
     buf_init(&b, SESSION_HELLO_MAX);
     hello_encode(&hello, &b);
     struct session_params sp = {.initiator = true,
+                                .aesgcm = has_aes(r->fixture, RAW),
                                 .self = r->identity,
                                 .prologue = prologue,
                                 .prologue_size = sizeof(prologue),
@@ -334,11 +342,11 @@ static void make_identity(struct identity *id, uint8_t tag) {
 }
 
 /* Members 1 and 2 are up and in the table, but not yet entered; host RAW is up and in no table. */
-static int setup(void **state) {
+static struct fixture *fixture_new(unsigned aes) {
     struct fixture *f = calloc(1, sizeof(*f));
     assert_non_null(f);
-    *state = f;
     assert_int_equal(crypto_init(), 0);
+    f->aes = aes;
     const struct sim_options options = {.seed = 1, .hosts = HOSTS, .capacity_bytes = 1u << 30};
     const struct sim_program program = {.boot = boot, .dead = dead, .ctx = f};
     f->sim = sim_new(&options, &program);
@@ -348,16 +356,16 @@ static int setup(void **state) {
     assert_int_equal(members_new(&f->members), 0);
     for (uint32_t i = 1; i <= HOSTS; i++) {
         f->hosts[i].fixture = f;
+        f->hosts[i].number = i;
         make_identity(&f->hosts[i].identity, (uint8_t)i);
         sim_host_start(sim_host(f->sim, i));
     }
     set_member(f, 1, MEMBER_UP, 1);
     set_member(f, 2, MEMBER_UP, 1);
-    return 0;
+    return f;
 }
 
-static int teardown(void **state) {
-    struct fixture *f = *state;
+static void fixture_free(struct fixture *f) {
     sim_free(f->sim);
     for (int i = 0; i < CONNS_MAX; i++) {
         session_free(f->raws[i].session);
@@ -365,6 +373,15 @@ static int teardown(void **state) {
     }
     members_free(f->members);
     free(f);
+}
+
+static int setup(void **state) {
+    *state = fixture_new(0);
+    return 0;
+}
+
+static int teardown(void **state) {
+    fixture_free(*state);
     return 0;
 }
 
@@ -735,6 +752,34 @@ static void an_attempt_to_join_may_follow_one_that_timed_out(void **state) {
     assert_answered(f, 0);
 }
 
+/* ---- machines with AES instructions and without ------------------------------------------------------------------ */
+
+static void assert_understanding(unsigned aes) {
+    struct fixture *f = fixture_new(aes);
+    void *state = f;
+    enter(f, 1);
+    join(f, f->swarm, &f->hosts[1].identity);
+    assert_answered(f, 0);
+    (void)two_members(&state);
+    f->hosts[2].answer_size = LARGE;
+    ask(f, 2, LANE_BULK, 1000);
+    run_ms(f, 1000);
+    assert_answered(f, 0);
+    struct raw *guest = raw_dial(f, 0, AS_GUEST, &f->stranger);
+    run_ms(f, 500);
+    assert_int_equal(session_state(guest->session), SESSION_OPEN);
+    bool both = has_aes(f, 1) && has_aes(f, RAW);
+    assert_int_equal(session_cipher(guest->session), both ? NOISE_AESGCM : NOISE_CHACHAPOLY);
+    fixture_free(f);
+}
+
+static void any_two_machines_understand_each_other(void **state) {
+    (void)state;
+    for (unsigned aes = 0; aes < 1u << (HOSTS + 1); aes += 2) {
+        assert_understanding(aes);
+    }
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void) {
@@ -763,6 +808,7 @@ int main(void) {
         TEST(a_guest_tells_nothing_to_another_key_than_the_inviters),
         TEST(a_guest_of_another_swarm_is_refused),
         TEST(an_attempt_to_join_may_follow_one_that_timed_out),
+        cmocka_unit_test(any_two_machines_understand_each_other),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
