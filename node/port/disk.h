@@ -30,7 +30,7 @@ enum disk_env {
     DISK_ENVS
 };
 /* Lazy operations of one transaction wait for its commit no longer than this, and no more than these many wait. */
-#define DISK_LAZY_MS 50
+#define DISK_LAZY_MS 200
 #define DISK_LAZY_OPS 4096
 
 struct disk_op {

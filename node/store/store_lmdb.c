@@ -13,6 +13,7 @@
 
 #include "check.h"
 #include "errors.h"
+#include "heap.h"
 #include "store_impl.h"
 
 #define PATH_SIZE 4096
@@ -21,19 +22,21 @@
 #define LOCK_NAME "exclusive.lock"
 #define FORMAT_TABLE "format"
 #define FORMAT_KEY "format"
-#define FORMAT_VALUE "shoal store 1"
+#define FORMAT_VALUE "shoal store 2"
 
 struct lmdb_store {
     struct store base;
     MDB_env *env;
     int lock_fd;
     MDB_dbi tables[TABLE_COUNT];
+    struct heap heap;
 };
 
 struct lmdb_txn {
     struct txn base;
     struct lmdb_store *store;
     MDB_txn *txn;
+    struct heap_txn heap;
     MDB_cursor *cursors[TABLE_COUNT]; /* opened at the first seek */
 };
 
@@ -84,11 +87,20 @@ static struct lmdb_txn *lmdb_txn_of(struct txn *t) {
     return (struct lmdb_txn *)t;
 }
 
+/* From what a row of a table that the heap serves holds, to its value. */
+static int follow(struct lmdb_txn *t, enum txn_table table, const MDB_val *key, MDB_val *value) {
+    MDB_val stored = *value;
+    return heap_follow(&t->heap, table, key, &stored, value);
+}
+
 static int lmdb_txn_get(struct txn *base, enum txn_table table, struct slice key, struct slice *ret_value) {
     struct lmdb_txn *t = lmdb_txn_of(base);
     MDB_val k = to_val(key);
     MDB_val v;
     int rc = mdb_get(t->txn, t->store->tables[table], &k, &v);
+    if (rc == 0 && heap_serves(table)) {
+        rc = follow(t, table, &k, &v);
+    }
     if (rc == 0) {
         *ret_value = to_slice(v);
     }
@@ -99,13 +111,16 @@ static int lmdb_txn_put(struct txn *base, enum txn_table table, struct slice key
     struct lmdb_txn *t = lmdb_txn_of(base);
     MDB_val k = to_val(key);
     MDB_val v = to_val(value);
-    return lmdb_error(mdb_put(t->txn, t->store->tables[table], &k, &v, 0));
+    MDB_dbi dbi = t->store->tables[table];
+    return lmdb_error(heap_serves(table) ? heap_put(&t->heap, table, dbi, &k, &v) : mdb_put(t->txn, dbi, &k, &v, 0));
 }
 
 static int lmdb_txn_del(struct txn *base, enum txn_table table, struct slice key) {
     struct lmdb_txn *t = lmdb_txn_of(base);
     MDB_val k = to_val(key);
-    return lmdb_error(mdb_del(t->txn, t->store->tables[table], &k, NULL));
+    MDB_dbi dbi = t->store->tables[table];
+    int rc = heap_serves(table) ? heap_forget(&t->heap, dbi, &k) : 0;
+    return lmdb_error(rc ? rc : mdb_del(t->txn, dbi, &k, NULL));
 }
 
 static int lmdb_txn_seek(struct txn *base, enum txn_table table, struct slice key, struct slice *ret_key,
@@ -119,6 +134,9 @@ static int lmdb_txn_seek(struct txn *base, enum txn_table table, struct slice ke
     }
     if (rc == 0) {
         rc = mdb_cursor_get(t->cursors[table], &k, &v, key.size > 0 ? MDB_SET_RANGE : MDB_FIRST);
+    }
+    if (rc == 0 && heap_serves(table)) {
+        rc = follow(t, table, &k, &v);
     }
     if (rc == 0) {
         *ret_key = to_slice(k);
@@ -140,7 +158,13 @@ static void close_cursors(struct lmdb_txn *t) {
 static int lmdb_txn_commit(struct txn *base) {
     struct lmdb_txn *t = lmdb_txn_of(base);
     close_cursors(t);
-    int rc = mdb_txn_commit(t->txn);
+    int rc = heap_prepare(&t->heap, t->store->tables);
+    if (rc == 0) {
+        rc = mdb_txn_commit(t->txn);
+    } else {
+        mdb_txn_abort(t->txn);
+    }
+    heap_end(&t->heap, rc == 0);
     free(t);
     return lmdb_error(rc);
 }
@@ -149,6 +173,7 @@ static void lmdb_txn_abort(struct txn *base) {
     struct lmdb_txn *t = lmdb_txn_of(base);
     close_cursors(t);
     mdb_txn_abort(t->txn);
+    heap_end(&t->heap, false);
     free(t);
 }
 
@@ -174,6 +199,7 @@ static int lmdb_store_begin(struct store *base, bool write, struct txn **ret_txn
         free(t);
         return lmdb_error(rc);
     }
+    heap_begin(&t->heap, &s->heap, t->txn, write);
     *ret_txn = &t->base;
     return 0;
 }
@@ -195,6 +221,12 @@ static uint64_t lmdb_store_used_bytes(const struct store *base) {
     }
     for (size_t i = 0; i < TABLE_COUNT; i++) {
         if (mdb_stat(txn, s->tables[i], &stat) == 0) {
+            used += stat_bytes(&stat);
+        }
+    }
+    const MDB_dbi heap[] = {s->heap.segments, s->heap.usage};
+    for (size_t i = 0; i < HEAP_DBS; i++) {
+        if (mdb_stat(txn, heap[i], &stat) == 0) {
             used += stat_bytes(&stat);
         }
     }
@@ -311,6 +343,7 @@ static int open_tables(struct lmdb_store *s) {
     for (size_t i = 0; i < TABLE_COUNT && status == 0; i++) {
         status = lmdb_error(mdb_dbi_open(txn, txn_table_name(i), MDB_CREATE, &s->tables[i]));
     }
+    status = status ? status : lmdb_error(heap_open(&s->heap, txn));
     if (status != 0) {
         mdb_txn_abort(txn);
         return status;
@@ -325,7 +358,7 @@ static int open_environment(struct lmdb_store *s, const char *path, uint64_t map
         return lmdb_error(rc);
     }
     rc = mdb_env_set_mapsize(s->env, (map_size + MAP_STEP - 1) / MAP_STEP * MAP_STEP);
-    rc = rc ? rc : mdb_env_set_maxdbs(s->env, TABLE_COUNT + 1);
+    rc = rc ? rc : mdb_env_set_maxdbs(s->env, TABLE_COUNT + 1 + HEAP_DBS);
     rc = rc ? rc : mdb_env_set_maxreaders(s->env, READERS_MAX);
     /* NOTLS: a read transaction belongs to its owner, not to the thread that began it. */
     rc = rc ? rc : mdb_env_open(s->env, path, MDB_NOTLS, 0600);

@@ -34,7 +34,7 @@
 /* After so many operations a writer tells the loop what has run, however many more it has at hand. */
 #define TELL_OPS 64
 /* What one transaction may hold in memory before it is committed, whoever waits for it. */
-#define TXN_BYTES_MAX ((uint64_t)8 << 20)
+#define TXN_BYTES_MAX ((uint64_t)16 << 20)
 #define TXN_BYTES_MAX_CHUNKS ((uint64_t)32 << 20)
 #define NS_PER_MS UINT64_C(1000000)
 

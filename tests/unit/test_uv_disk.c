@@ -316,7 +316,7 @@ static void test_lazy_writes_that_wait_are_bounded_in_number(void **state) {
 }
 
 static void test_lazy_writes_that_wait_are_bounded_in_bytes(void **state) {
-    assert_true(commits_of_lazy(*state, 300, 65520) >= 3); /* 18.7 MiB, of which 8 may wait */
+    assert_true(commits_of_lazy(*state, 600, 65520) >= 3); /* 18.7 MiB, of which 8 may wait */
 }
 
 static void test_a_write_takes_the_lazy_ones_along(void **state) {
