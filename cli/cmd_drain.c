@@ -51,7 +51,7 @@ static int drain_look(struct drain *d, struct client_member *out) {
         return error;
     if (d->node == 0)
         d->node = m.u.status_reply.self;
-    while ((error = client_member_next(&rows, out)) == 0)
+    while (client_member_next(&rows, out) == 0)
         if (out->node == d->node)
             return out->state > MEMBER_GONE ? local_broken(&d->local) : 0;
     return local_broken(&d->local);
