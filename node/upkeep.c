@@ -152,14 +152,6 @@ static bool look_for_returned(struct upkeep *u) {
     return false;
 }
 
-static void unheard(void *ctx, const struct census_sum *sum) {
-    struct upkeep *u = ctx;
-    u->busy = false;
-    if (still(u) && !sum->heard) {
-        step(u, &u->about, MEMBER_OUT, "has been silent for too long");
-    }
-}
-
 static struct heard *heard_of(struct upkeep *u, uint32_t node) {
     for (size_t i = 0; i < u->count; i++) {
         if (u->heard[i].node == node) {
@@ -167,6 +159,18 @@ static struct heard *heard_of(struct upkeep *u, uint32_t node) {
         }
     }
     return NULL;
+}
+
+/* Hearsay counts as hearing: what nobody here can reach may still serve others. */
+static void unheard(void *ctx, const struct census_sum *sum) {
+    struct upkeep *u = ctx;
+    struct heard *h = heard_of(u, u->about.node);
+    u->busy = false;
+    if (sum->heard && h) {
+        h->ms = clock_now_ms(u->node->params.clock);
+    } else if (still(u)) {
+        step(u, &u->about, MEMBER_OUT, "has been silent for too long");
+    }
 }
 
 /* Groups that wait for another dead member cannot be healed by waiting: that one has to be out, too. */
