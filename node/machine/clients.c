@@ -4,6 +4,8 @@
 
 #define CLIENT_IDLE_MS (24ull * 60 * 60 * 1000) /* silent for longer: its answers may go */
 #define ANSWERS_DROP_MAX 1024                   /* deleted by one command; what is left over goes with the next */
+#define ANSWERS_DROP_EVERY 16                   /* acknowledged ones are deleted so many at once */
+#define SWEEP_EVERY 8                           /* which commands of a client look for idle ones */
 
 /* A client that is not known has acknowledged nothing. */
 static int client_get(struct applying *a, uint64_t client, struct client_value *out) {
@@ -27,16 +29,15 @@ static int answer_stale(struct buf *result) {
 }
 
 int machine_client_recall(struct applying *a, const struct command *c, struct buf *result, bool *ret_known) {
-    struct client_value client;
     struct row_key key;
     struct slice answer;
     CHECK(c->client != 0);
     *ret_known = true;
-    int rc = client_get(a, c->client, &client);
+    int rc = client_get(a, c->client, &a->client);
     if (rc != 0) {
         return rc;
     }
-    if (c->seq < client.ack_below) {
+    if (c->seq < a->client.ack_below) {
         return answer_stale(result);
     }
     row_key_answer(a->arc, c->client, c->seq, &key);
@@ -110,15 +111,13 @@ static int client_sweep(struct applying *a, uint64_t client) {
 }
 
 int machine_client_record(struct applying *a, const struct command *c, struct slice answer) {
-    struct client_value client;
+    struct client_value client = a->client;
+    uint64_t before = client.ack_below;
     struct row_key key;
     bool left = false;
     CHECK(c->ack_below <= c->seq);
     row_key_answer(a->arc, c->client, c->seq, &key);
     int rc = txn_put(a->t, row_client_table(a->arc), row_key_slice(&key), answer);
-    if (rc == 0) {
-        rc = client_get(a, c->client, &client);
-    }
     if (rc != 0) {
         return rc;
     }
@@ -127,8 +126,8 @@ int machine_client_record(struct applying *a, const struct command *c, struct sl
     client_value_encode(&client, &a->row);
     row_key_client(a->arc, c->client, &key);
     rc = applying_put_row(a, row_client_table(a->arc), &key);
-    if (rc == 0 && client.ack_below > 0) {
+    if (rc == 0 && client.ack_below / ANSWERS_DROP_EVERY > before / ANSWERS_DROP_EVERY) {
         rc = answers_drop(a, c->client, client.ack_below - 1, &left);
     }
-    return rc == 0 ? client_sweep(a, c->client) : rc;
+    return rc == 0 && c->seq % SWEEP_EVERY == 0 ? client_sweep(a, c->client) : rc;
 }

@@ -12,7 +12,8 @@ struct applying {
     const struct machine_arc *arc;
     uint64_t stamp_ms;
     struct machine_effects *effects;
-    struct buf row; /* a value on its way to the table */
+    struct buf row;             /* a value on its way to the table */
+    struct client_value client; /* of a command that is to be answered once: as it was before it */
 };
 
 /* Reads a row; ERR_NOT_FOUND is an answer here, not an error of the storage. */

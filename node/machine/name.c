@@ -85,11 +85,23 @@ int name_set_bucket(struct name *n, const char *bucket, size_t size) {
     return part_set(n->bucket, NAME_BUCKET_MAX, &n->bucket_size, bucket, size);
 }
 
+static unsigned shard_of(const struct name *n) {
+    struct digest d;
+    digest_of(n->key, n->key_size, &d);
+    return (unsigned)(ring_position(&d) % NAME_SHARDS);
+}
+
+/* Its bucket is set already: both say where it lies. */
 int name_set_key(struct name *n, const char *key, size_t size) {
     if (!key_valid(key, size)) {
         return ERR_INVALID;
     }
-    return part_set(n->key, NAME_KEY_MAX, &n->key_size, key, size);
+    int rc = part_set(n->key, NAME_KEY_MAX, &n->key_size, key, size);
+    if (rc == 0) {
+        n->shard = shard_of(n);
+        n->position = name_shard_position(n->bucket, n->bucket_size, n->shard);
+    }
+    return rc;
 }
 
 int name_parse(const char *text, size_t size, struct name *out) {
@@ -124,10 +136,8 @@ size_t name_text(const struct name *n, char out[NAME_TEXT_MAX + 1]) {
 }
 
 unsigned name_shard(const struct name *n) {
-    struct digest d;
-    CHECK(n->key_size <= NAME_KEY_MAX);
-    digest_of(n->key, n->key_size, &d);
-    return (unsigned)(ring_position(&d) % NAME_SHARDS);
+    CHECK(n->key_size > 0);
+    return n->shard;
 }
 
 uint64_t name_shard_position(const char *bucket, size_t bucket_size, unsigned shard) {
@@ -141,5 +151,6 @@ uint64_t name_shard_position(const char *bucket, size_t bucket_size, unsigned sh
 }
 
 uint64_t name_position(const struct name *n) {
-    return name_shard_position(n->bucket, n->bucket_size, name_shard(n));
+    CHECK(n->key_size > 0);
+    return n->position;
 }

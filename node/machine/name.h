@@ -14,6 +14,8 @@ struct name {
     char bucket[NAME_BUCKET_MAX + 1]; /* terminated */
     char key[NAME_KEY_MAX + 1];       /* terminated; any UTF-8 without NUL */
     size_t bucket_size, key_size;
+    uint64_t position; /* where it lies on the ring: digests, so known once rather than asked for again and again */
+    unsigned shard;
 };
 
 /* ERR_INVALID: empty, not UTF-8, a control character, a bucket that is not [a-z0-9][a-z0-9.-]* ; ERR_TOO_LARGE.

@@ -101,7 +101,9 @@ int machine_name_put(struct applying *a, const struct command *c, struct command
     if (is_current(&now, &c->u.put.version)) {
         return 0;
     }
-    rc = version_closed(a, &c->u.put.name, &c->u.put.version, &closed);
+    if (!c->u.put.is_inline) { /* one that brings its bytes has no references that somebody could have given up */
+        rc = version_closed(a, &c->u.put.name, &c->u.put.version, &closed);
+    }
     if (rc != 0 || closed) {
         r->status = ERR_ABORTED;
         return rc;

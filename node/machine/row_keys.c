@@ -38,17 +38,21 @@ static void add_u64(struct row_key *k, uint64_t v) {
     add_bytes(k, bytes, sizeof(bytes));
 }
 
-void row_key_bucket(const char *bucket, size_t bucket_size, unsigned shard, struct row_key *out) {
+static void key_bucket(uint64_t position, const char *bucket, size_t bucket_size, struct row_key *out) {
     CHECK(bucket_size > 0 && bucket_size <= NAME_BUCKET_MAX);
     out->size = 0;
-    add_u64(out, name_shard_position(bucket, bucket_size, shard));
+    add_u64(out, position);
     add_u8(out, (uint8_t)bucket_size);
     add_bytes(out, bucket, bucket_size);
 }
 
+void row_key_bucket(const char *bucket, size_t bucket_size, unsigned shard, struct row_key *out) {
+    key_bucket(name_shard_position(bucket, bucket_size, shard), bucket, bucket_size, out);
+}
+
 void row_key_name(const struct name *n, struct row_key *out) {
     CHECK(n->key_size > 0 && n->key_size <= NAME_KEY_MAX);
-    row_key_bucket(n->bucket, n->bucket_size, name_shard(n), out);
+    key_bucket(name_position(n), n->bucket, n->bucket_size, out);
     if (n->key_size <= NAME_INDEX_KEY) {
         add_bytes(out, n->key, n->key_size);
         return;
