@@ -306,7 +306,7 @@ void drill_join(struct drill *d, uint32_t node, uint32_t inviter) {
     struct drill_call *call = begin_call(d, inviter, &q);
     int status = finish(d, call);
     script_expect(d->script, status == 0, "no ticket: %s", err_name(status));
-    if (failed(d)) {
+    if (failed(d) || call == NULL) {
         return;
     }
     struct swarm_node *n = swarm_node(&d->stage.swarm, node);

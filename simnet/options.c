@@ -185,9 +185,10 @@ static void add_asks(struct words *w, const struct selection *asks, bool only) {
 }
 
 size_t options_format(const struct run_options *options, char *out, size_t out_size) {
-    struct words w = {.out = out, .room = out_size};
+    struct words w = {.room = out_size};
     struct run_options usual;
     bool all = true, only = true;
+    w.out = out;
     options_init(&usual);
     add(&w, "--seed %" PRIu64, options->seed);
     if (options->nodes != usual.nodes) {

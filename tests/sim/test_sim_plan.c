@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -82,9 +83,8 @@ static void keep_line(void *ctx, uint64_t now_us, const char *line) {
 
 /* The number of a fault's line, "123 #7 isolate: ..."; 0: of no fault. */
 static uint32_t number_of(const char *line) {
-    unsigned long long at;
-    unsigned number;
-    return sscanf(line, "%llu #%u ", &at, &number) == 2 ? number : 0;
+    const char *mark = strstr(line, " #");
+    return mark != NULL && strcspn(line, " ") == (size_t)(mark - line) ? (uint32_t)strtoul(mark + 2, NULL, 10) : 0;
 }
 
 static void play_plan(uint64_t seed, const struct selection *select, struct lines *out) {
