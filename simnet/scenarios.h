@@ -40,7 +40,7 @@
     X(removed_replica, "removed-replica", "I4, removed replicas that do not know, restart, and come back")            \
     X(lost_answer, "lost-answer", "I5, a command whose answer is lost after the leader applied it")                   \
     X(lost_leader, "lost-leader", "I5, a command whose leader is lost after it applied it")                           \
-    X(settled, "settled", "I7, a put that stands still until its references are given up, and goes on")               \
+    X(settled, "settled", "I7, a put that finds the leader of its name when its references were given up")            \
     X(rolling_restart, "rolling-restart", "restarts of one node after the other, with users at work")                 \
     X(clock_jump, "clock-jump", "wall clocks that jump by hours and days")
 
