@@ -111,19 +111,29 @@ void history_return(struct history *h, uint32_t name, size_t op_index, const str
     }
 }
 
-bool history_contended(const struct history *h, uint32_t name, size_t op) {
+void history_promise(struct history *h, uint32_t name, size_t op, uint64_t content, uint64_t size) {
+    struct history_name *n = &h->names[name];
+    CHECK(name < h->name_count && op < n->count && n->ops[op].kind == LINEAR_PUT);
+    n->promised = true;
+    n->promised_op = op;
+    n->content = content;
+    n->size = size;
+}
+
+bool history_promised(const struct history *h, uint32_t name) {
     const struct history_name *n = &h->names[name];
-    CHECK(name < h->name_count && op < n->count);
-    uint64_t since = n->ops[op].call_us;
-    for (size_t i = 0; i < n->count; i++) {
+    CHECK(name < h->name_count);
+    uint64_t since = n->promised ? n->ops[n->promised_op].call_us : 0;
+    for (size_t i = 0; i < n->count && n->promised; i++) {
         const struct linear_op *other = &n->ops[i];
         bool answered = other->return_us != LINEAR_NEVER;
         bool later = answered ? other->return_us >= since : other->call_us + HISTORY_LATE_US > since;
-        if (i != op && other->kind != LINEAR_GET && later) {
-            return true;
+        bool changes = other->kind != LINEAR_GET && other->result != LINEAR_REFUSED && other->result != LINEAR_MISSING;
+        if (i != n->promised_op && changes && later) {
+            return false;
         }
     }
-    return false;
+    return n->promised;
 }
 
 void history_listed(struct history *h, uint32_t name, uint64_t call_us, const uint8_t *version) {

@@ -13,6 +13,9 @@
 #include "store.h"
 #include "witness.h"
 
+#define PROMISE_EVERY_US (250 * SIM_MS)
+#define PROMISE_SAMPLED_MAX (512u * 1024)
+
 /* How it lies there does not matter: bits may have rotted since. */
 static bool has_chunk(struct swarm *w, uint32_t host, const struct digest *d) {
     struct txn *t;
@@ -44,16 +47,27 @@ static void check_chunk(struct swarm *w, uint64_t content, const struct digest *
     }
 }
 
-void promise_check(struct swarm *w, uint64_t content, uint64_t size) {
-    uint8_t *stored = size > INLINE_MAX ? malloc(CHUNK_STORED_MAX) : NULL;
-    CHECK(stored != NULL || size <= INLINE_MAX);
-    for (uint64_t at = 0; size > INLINE_MAX && at < size; at += CHUNK_PLAIN_MAX) {
-        size_t part = size - at < CHUNK_PLAIN_MAX ? (size_t)(size - at) : CHUNK_PLAIN_MAX;
+void promise_check(struct swarm *w, const struct history *h, uint32_t name) {
+    const struct history_name *n = &h->names[name];
+    if (n->size <= INLINE_MAX || !history_promised(h, name)) {
+        return;
+    }
+    uint8_t *stored = malloc(CHUNK_STORED_MAX);
+    CHECK(stored != NULL);
+    for (uint64_t at = 0; at < n->size; at += CHUNK_PLAIN_MAX) {
+        size_t part = n->size - at < CHUNK_PLAIN_MAX ? (size_t)(n->size - at) : CHUNK_PLAIN_MAX;
         struct digest d;
         chunk_header_encode(stored, 0, part);
-        content_fill(content, at, stored + CHUNK_HEADER_SIZE, part);
+        content_fill(n->content, at, stored + CHUNK_HEADER_SIZE, part);
         digest_of(stored, CHUNK_HEADER_SIZE + part, &d);
-        check_chunk(w, content, &d);
+        check_chunk(w, n->content, &d);
     }
     free(stored);
+}
+
+void promise_sample(struct swarm *w, const struct history *h) {
+    uint32_t name = h->name_count > 0 ? (uint32_t)(sim_now_us(w->sim) / PROMISE_EVERY_US % h->name_count) : 0;
+    if (h->name_count > 0 && h->names[name].size <= PROMISE_SAMPLED_MAX) {
+        promise_check(w, h, name);
+    }
 }

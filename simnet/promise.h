@@ -1,11 +1,14 @@
-/* What a user was promised, looked for on the disks at the moment of the promise. */
+/* What users were promised, looked for on the disks. */
 #ifndef SHOAL_PROMISE_H
 #define SHOAL_PROMISE_H
 
+#include "history.h"
 #include "swarm.h"
 
-/* A file of this content and size was just said to be stored, and nobody has taken it away since: each of its chunks
- * lies on the disks of a majority of the voters of its group. Otherwise swarm_fail. */
-void promise_check(struct swarm *w, uint64_t content, uint64_t size);
+/* What was said to be stored last under a name, if nobody can have taken it away since: each of its chunks lies on the
+ * disks of a majority of the voters of its group, whatever has moved since. Otherwise swarm_fail. */
+void promise_check(struct swarm *w, const struct history *h, uint32_t name);
+/* One name after the other, by the time; only those whose chunks are computed quickly. */
+void promise_sample(struct swarm *w, const struct history *h);
 
 #endif

@@ -240,8 +240,9 @@ static void on_done(void *ctx, const struct user_result *result) {
     } else if (result->status == 0) {
         take_listing(w, result);
     }
-    if (w->request.kind == USER_PUT && result->status == 0 && !history_contended(l->history, w->name, w->op)) {
-        promise_check(l->swarm, w->request.content, w->request.size);
+    if (w->request.kind == USER_PUT && result->status == 0) {
+        history_promise(l->history, w->name, w->op, w->request.content, w->request.size);
+        promise_check(l->swarm, l->history, w->name);
     }
     if (l->acknowledged != NULL && w->request.kind == USER_PUT && result->status == 0) {
         l->acknowledged(l->acknowledged_ctx, w->request.size);
