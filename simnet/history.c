@@ -111,13 +111,11 @@ void history_return(struct history *h, uint32_t name, size_t op_index, const str
     }
 }
 
-void history_promise(struct history *h, uint32_t name, size_t op, uint64_t content, uint64_t size) {
+void history_promise(struct history *h, uint32_t name, size_t op) {
     struct history_name *n = &h->names[name];
     CHECK(name < h->name_count && op < n->count && n->ops[op].kind == LINEAR_PUT);
     n->promised = true;
     n->promised_op = op;
-    n->content = content;
-    n->size = size;
 }
 
 bool history_promised(const struct history *h, uint32_t name) {

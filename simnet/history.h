@@ -15,10 +15,8 @@ struct history_name {
     struct linear_op *ops;
     size_t count, capacity;
     uint8_t version[16]; /* seen last; zeros: none */
-    /* What was said to be stored last, and by which operation. */
-    bool promised;
-    size_t promised_op;
-    uint64_t content, size;
+    bool promised;       /* something was said to be stored, */
+    size_t promised_op;  /* last by this operation */
 };
 
 struct history {
@@ -36,8 +34,8 @@ bool history_room(const struct history *h, uint32_t name);
 /* A request on a name begins: which of its operations it is. PUT, GET, REMOVE, STAT. */
 size_t history_call(struct history *h, uint32_t name, const struct user_request *request);
 void history_return(struct history *h, uint32_t name, size_t op, const struct user_result *result);
-/* Operation `op` on a name stored this, says the answer. */
-void history_promise(struct history *h, uint32_t name, size_t op, uint64_t content, uint64_t size);
+/* Operation `op` on a name has stored something, says the answer. */
+void history_promise(struct history *h, uint32_t name, size_t op);
 /* Whether what was said to be stored last under a name is there for sure: no other write to it may have taken effect
  * since that one was called. */
 bool history_promised(const struct history *h, uint32_t name);

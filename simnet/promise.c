@@ -14,7 +14,7 @@
 #include "witness.h"
 
 #define PROMISE_EVERY_US (250 * SIM_MS)
-#define PROMISE_SAMPLED_MAX (512u * 1024)
+#define PROMISE_OLD_US (60 * (uint64_t)SIM_SECOND) /* longer than a move takes from its decision to its commit */
 
 /* How it lies there does not matter: bits may have rotted since. */
 static bool has_chunk(struct swarm *w, uint32_t host, const struct digest *d) {
@@ -25,7 +25,7 @@ static bool has_chunk(struct swarm *w, uint32_t host, const struct digest *d) {
     return there;
 }
 
-static void check_chunk(struct swarm *w, uint64_t content, const struct digest *d) {
+static void check_chunk(struct swarm *w, const char *name, const struct digest *d) {
     uint32_t group = 1 + ring_arc(ring_position(d), w->bits);
     const struct raft_config *c = witness_config(w->witness, group);
     uint32_t voters = 0, have = 0;
@@ -40,34 +40,59 @@ static void check_chunk(struct swarm *w, uint64_t content, const struct digest *
         }
     }
     if (have <= voters / 2) {
-        swarm_fail(w,
-                   "group %" PRIu32 ": %" PRIu32 " of %" PRIu32 " disks hold a chunk of content %016" PRIx64
-                   ", which is said to be stored",
-                   group, have, voters, content);
+        swarm_fail(
+            w, "group %" PRIu32 ": %" PRIu32 " of %" PRIu32 " disks hold a chunk of %.60s, which was said to be stored",
+            group, have, voters, name);
     }
 }
 
-void promise_check(struct swarm *w, const struct history *h, uint32_t name) {
-    const struct history_name *n = &h->names[name];
-    if (n->size <= INLINE_MAX || !history_promised(h, name)) {
-        return;
+static void check(const struct promises *p, uint32_t name) {
+    for (uint32_t i = 0; i < p->list[name].count && history_promised(p->history, name); i++) {
+        check_chunk(p->swarm, p->history->names[name].text, &p->list[name].chunks[i]);
     }
-    uint8_t *stored = malloc(CHUNK_STORED_MAX);
-    CHECK(stored != NULL);
-    for (uint64_t at = 0; at < n->size; at += CHUNK_PLAIN_MAX) {
-        size_t part = n->size - at < CHUNK_PLAIN_MAX ? (size_t)(n->size - at) : CHUNK_PLAIN_MAX;
-        struct digest d;
+}
+
+void promises_made(struct promises *p, uint32_t name, uint64_t content, uint64_t size) {
+    struct promise *promise = &p->list[name];
+    uint8_t *stored = size > INLINE_MAX ? malloc(CHUNK_STORED_MAX) : NULL;
+    *promise = (struct promise){.since_us = sim_now_us(p->swarm->sim)};
+    CHECK(stored != NULL || size <= INLINE_MAX);
+    for (uint64_t at = 0; size > INLINE_MAX && at < size; at += CHUNK_PLAIN_MAX) {
+        size_t part = size - at < CHUNK_PLAIN_MAX ? (size_t)(size - at) : CHUNK_PLAIN_MAX;
+        CHECK(promise->count < PROMISE_CHUNKS_MAX);
         chunk_header_encode(stored, 0, part);
-        content_fill(n->content, at, stored + CHUNK_HEADER_SIZE, part);
-        digest_of(stored, CHUNK_HEADER_SIZE + part, &d);
-        check_chunk(w, n->content, &d);
+        content_fill(content, at, stored + CHUNK_HEADER_SIZE, part);
+        digest_of(stored, CHUNK_HEADER_SIZE + part, &promise->chunks[promise->count++]);
     }
     free(stored);
+    check(p, name);
 }
 
-void promise_sample(struct swarm *w, const struct history *h) {
-    uint32_t name = h->name_count > 0 ? (uint32_t)(sim_now_us(w->sim) / PROMISE_EVERY_US % h->name_count) : 0;
-    if (h->name_count > 0 && h->names[name].size <= PROMISE_SAMPLED_MAX) {
-        promise_check(w, h, name);
+void promises_sample(const struct promises *p) {
+    if (p->history->name_count > 0) {
+        check(p, (uint32_t)(sim_now_us(p->swarm->sim) / PROMISE_EVERY_US % p->history->name_count));
     }
+}
+
+/* A learner becomes a voter: it lacks nothing that was stored well before. */
+static void promoted(void *ctx, uint32_t group, uint32_t node) {
+    const struct promises *p = ctx;
+    uint32_t host = copies_host(p->swarm, node);
+    for (uint32_t name = 0; name < p->history->name_count && host != 0; name++) {
+        const struct promise *promise = &p->list[name];
+        bool old = promise->since_us + PROMISE_OLD_US < sim_now_us(p->swarm->sim);
+        for (uint32_t i = 0; i < promise->count && old && history_promised(p->history, name); i++) {
+            bool here = 1 + ring_arc(ring_position(&promise->chunks[i]), p->swarm->bits) == group;
+            if (here && !has_chunk(p->swarm, host, &promise->chunks[i])) {
+                swarm_fail(p->swarm, "group %" PRIu32 ": node %" PRIu32 " becomes a voter and lacks a chunk of %.60s",
+                           group, host, p->history->names[name].text);
+            }
+        }
+    }
+}
+
+void promises_init(struct promises *p, struct swarm *w, const struct history *h) {
+    *p = (struct promises){.swarm = w, .history = h};
+    w->witness->promoted = promoted;
+    w->witness->ctx = p;
 }

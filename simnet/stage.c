@@ -8,7 +8,6 @@
 #include "audit.h"
 #include "check.h"
 #include "errors.h"
-#include "promise.h"
 
 _Static_assert(RUN_USERS_MAX == WORKLOAD_USERS_MAX, "as many selections as users");
 
@@ -56,7 +55,7 @@ void stage_note_extent(struct stage *t) {
 static bool sample(struct stage *t) {
     stage_note_extent(t);
     swarm_check(&t->swarm);
-    promise_sample(&t->swarm, &t->history);
+    promises_sample(&t->load.promises);
     if (t->swarm.failure[0] != '\0') {
         return fail_as(t, RUN_INVARIANT, t->swarm.failure);
     }

@@ -230,6 +230,17 @@ static const char *check_commits(struct ledger *l, struct witness_view *v, const
     return wrong;
 }
 
+static void tell_promotions(const struct witness *w, uint32_t group) {
+    const struct ledger *l = &w->ledgers[group];
+    const struct raft_config *now = &l->configs[l->config_count - 1], *before = now - 1;
+    for (uint32_t i = 0; i < now->count && w->promoted != NULL; i++) {
+        const struct raft_replica *old = raft_config_find(before, now->replicas[i].id);
+        if ((now->replicas[i].flags & RAFT_VOTER) != 0 && old != NULL && old->flags == RAFT_LEARNER) {
+            w->promoted(w->ctx, group, now->replicas[i].node);
+        }
+    }
+}
+
 /* ---- leaders ----------------------------------------------------------------------------------------------------- */
 
 struct durable { /* what a quorum's disks are asked about */
@@ -352,7 +363,11 @@ static const char *look(struct witness *w, uint32_t host, uint32_t group, const 
         v->base = base;
     }
     wrong = wrong != NULL ? wrong : check_log(l, v, r, base, base_term, st.last);
+    size_t configs = l->config_count;
     wrong = wrong != NULL ? wrong : check_commits(l, v, r, base, st.commit, hard.term);
+    if (l->config_count > configs && configs > 0) {
+        tell_promotions(w, group);
+    }
     wrong = wrong != NULL ? wrong : check_pending_configs(l, r, st.last);
     if (wrong == NULL && (now->led_term > v->led_term || v->leading)) {
         wrong = check_leader(w, host, group, now, &st, commit_before);

@@ -56,6 +56,9 @@ struct witness {
     struct witness_tables *tables; /* by group */
     struct witness_host *hosts;    /* by number - 1 */
     uint32_t next_table;           /* group to be looked at by witness_sample */
+    /* A configuration was committed in which a learner became a voter. May be NULL. */
+    void (*promoted)(void *ctx, uint32_t group, uint32_t node);
+    void *ctx;
 };
 
 void witness_init(struct witness *w, struct swarm *swarm, unsigned bits);

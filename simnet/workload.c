@@ -6,12 +6,14 @@
 #include <string.h>
 
 #include "check.h"
+#include "command.h"
 #include "errors.h"
 #include "internal.h"
-#include "promise.h"
 
 #define KIB 1024u
 #define TIMEOUT_US (45 * SIM_SECOND) /* longer than the node's own patience */
+#define KEEPSAKE_CHANCE 80000        /* millionths of the requests */
+#define KEEPSAKE_SIZE_MAX (200 * KIB)
 #define LINE_SIZE 320
 
 /* Streams of random numbers of the purpose PRNG_SCENARIO + 2: what the users are like is 0, the others by index. */
@@ -95,19 +97,41 @@ static uint32_t draw_name(struct worker *w) {
     return *name;
 }
 
+static void draw_put(struct worker *w, uint64_t size) {
+    struct user_request *q = &w->request;
+    q->kind = USER_PUT;
+    q->content = prng_u64(&w->prng);
+    q->size = size;
+    w->load->bytes_put += size;
+}
+
+/* What lies for long has seen the most moves, rot and lost disks. */
+static void draw_keepsake(struct worker *w) {
+    struct workload *l = w->load;
+    uint64_t size = prng_range(&w->prng, INLINE_MAX + 1, KEEPSAKE_SIZE_MAX);
+    w->name = l->keepsakes[prng_below(&w->prng, l->keepsake_count)];
+    snprintf(w->request.name, sizeof(w->request.name), "%s", l->history->names[w->name].text);
+    if (history_promised(l->history, w->name)) {
+        w->request.kind = USER_GET;
+    } else {
+        draw_put(w, size);
+    }
+}
+
 static void draw_request(struct worker *w) {
     struct workload *l = w->load;
     struct user_request *q = &w->request;
     uint64_t at = prng_below(&w->prng, 100);
     *q = (struct user_request){.timeout_us = TIMEOUT_US};
+    if (l->keepsake_count > 0 && prng_chance(&w->prng, KEEPSAKE_CHANCE)) {
+        draw_keepsake(w);
+        return;
+    }
     w->name = draw_name(w);
     snprintf(q->name, sizeof(q->name), "%s", l->history->names[w->name].text);
     if (at < 42) {
-        q->kind = USER_PUT;
-        q->content = prng_u64(&w->prng);
-        q->size = draw_size(&w->prng);
+        draw_put(w, draw_size(&w->prng));
         draw_condition(w, true);
-        l->bytes_put += q->size;
     } else if (at < 76) {
         q->kind = USER_GET;
     } else if (at < 86) {
@@ -241,8 +265,8 @@ static void on_done(void *ctx, const struct user_result *result) {
         take_listing(w, result);
     }
     if (w->request.kind == USER_PUT && result->status == 0) {
-        history_promise(l->history, w->name, w->op, w->request.content, w->request.size);
-        promise_check(l->swarm, l->history, w->name);
+        history_promise(l->history, w->name, w->op);
+        promises_made(&l->promises, w->name, w->request.content, w->request.size);
     }
     if (l->acknowledged != NULL && w->request.kind == USER_PUT && result->status == 0) {
         l->acknowledged(l->acknowledged_ctx, w->request.size);
@@ -292,6 +316,7 @@ static void on_think(struct event *e) {
 
 void workload_init(struct workload *l, struct swarm *w, struct history *h) {
     *l = (struct workload){.swarm = w, .history = h};
+    promises_init(&l->promises, w, h);
     struct prng prng;
     draw_stream(l, 0, &prng);
     /* Some runs ask a lot of few names: what is wrong for a moment only must be asked about in that moment. */
@@ -302,6 +327,10 @@ void workload_init(struct workload *l, struct swarm *w, struct history *h) {
     l->name_count = (uint32_t)(hot ? prng_range(&prng, 1, 3) : prng_range(&prng, 4, WORKLOAD_NAMES_MAX));
     for (uint32_t i = 0; i < l->name_count; i++) {
         l->names[i] = new_name(l, &prng);
+    }
+    l->keepsake_count = (uint32_t)prng_range(&prng, 0, WORKLOAD_KEEPSAKES_MAX);
+    for (uint32_t i = 0; i < l->keepsake_count; i++) {
+        l->keepsakes[i] = new_name(l, &prng);
     }
     for (uint32_t i = 0; i < l->users; i++) {
         l->workers[i].load = l;

@@ -7,11 +7,13 @@
 #define SHOAL_WORKLOAD_H
 
 #include "history.h"
+#include "promise.h"
 #include "select.h"
 #include "swarm.h"
 
 #define WORKLOAD_USERS_MAX 16
 #define WORKLOAD_NAMES_MAX 24 /* in use at a time */
+#define WORKLOAD_KEEPSAKES_MAX 16
 #define WORKLOAD_BUCKETS 3
 
 struct workload;
@@ -34,11 +36,14 @@ struct worker {
 struct workload {
     struct swarm *swarm;
     struct history *history;
+    struct promises promises;
     const struct selection *select; /* of each user, WORKLOAD_USERS_MAX of them; NULL: all */
     struct worker workers[WORKLOAD_USERS_MAX];
     uint32_t users;
     uint32_t names[WORKLOAD_NAMES_MAX]; /* of the history */
     uint32_t name_count;
+    uint32_t keepsakes[WORKLOAD_KEEPSAKES_MAX]; /* stored once, and never touched again but by readers */
+    uint32_t keepsake_count;
     uint64_t think_us;
     uint64_t calls, bytes_put;
     void (*acknowledged)(void *ctx, uint64_t size); /* a put was; may be NULL */
