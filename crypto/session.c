@@ -49,9 +49,8 @@ struct session {
     size_t hello_size;
     uint8_t remote_hello[SESSION_HELLO_MAX];
     size_t remote_hello_size;
-    size_t in_used;                                /* bytes of the one partial record, its length prefix included */
-    uint8_t in[LENGTH_SIZE + SESSION_RECORD_MAX];  /* the partial record, or the plaintext of the last one */
-    uint8_t out[LENGTH_SIZE + SESSION_RECORD_MAX]; /* the record being emitted */
+    size_t in_used;                               /* bytes of the one partial record, its length prefix included */
+    uint8_t in[LENGTH_SIZE + SESSION_RECORD_MAX]; /* the partial record, or the plaintext of the last one */
 };
 
 _Static_assert(alignof(struct session) <= alignof(max_align_t), "calloc aligns it");
@@ -146,46 +145,63 @@ enum session_state session_state(const struct session *s) {
     return s->state;
 }
 
-static int emit(struct session *s, size_t size, session_sink *to_network, void *ctx) {
-    CHECK(size <= SESSION_RECORD_MAX);
+/* Room for a record of this size, and its length before it. */
+static int record_room(struct session *s, size_t size, session_room *room, void *ctx, uint8_t **ret_record) {
+    uint8_t *at = NULL;
+    CHECK(size > 0 && size <= SESSION_RECORD_MAX);
     CHECK(!s->sending);
-    s->out[0] = (uint8_t)(size >> 8);
-    s->out[1] = (uint8_t)size;
     s->sending = true;
-    int rc = to_network(ctx, s->out, LENGTH_SIZE + size);
+    int rc = room(ctx, LENGTH_SIZE + size, &at);
     s->sending = false;
+    if (rc != 0) {
+        return rc;
+    }
+    CHECK(at != NULL);
+    at[0] = (uint8_t)(size >> 8);
+    at[1] = (uint8_t)size;
+    *ret_record = at + LENGTH_SIZE;
+    return 0;
+}
+
+static int emit(struct session *s, const uint8_t *record, size_t size, session_room *room, void *ctx) {
+    uint8_t *at;
+    int rc = record_room(s, size, room, ctx, &at);
+    if (rc == 0) {
+        memcpy(at, record, size);
+    }
     return rc;
 }
 
 /* Message 1. No candidate differs from the others in it: there is no key yet, and the ephemeral key is the same. That
  * key is used with the cipher taken only, because only that candidate goes on. */
-static int write_offer(struct session *s, session_sink *to_network, void *ctx) {
+static int write_offer(struct session *s, session_room *room, void *ctx) {
     uint8_t offer = 0;
+    uint8_t message[HANDSHAKE_RECORD_MAX];
+    size_t size = 0;
     for (unsigned i = 0; i < NOISE_CIPHERS; i++) {
         offer |= (uint8_t)(s->candidates[i] != NULL ? 1U << i : 0);
     }
-    size_t size = 0;
     for (unsigned i = 0; i < NOISE_CIPHERS; i++) {
         if (s->candidates[i] != NULL) {
-            int rc =
-                noise_write(s->candidates[i], &offer, sizeof offer, s->out + LENGTH_SIZE, SESSION_RECORD_MAX, &size);
-            CHECK(rc == 0);
+            CHECK(noise_write(s->candidates[i], &offer, sizeof offer, message, sizeof message, &size) == 0);
         }
     }
-    return emit(s, size, to_network, ctx);
+    return emit(s, message, size, room, ctx);
 }
 
-/* Our next handshake message, with our hello. */
-static int write_handshake(struct session *s, size_t at, session_sink *to_network, void *ctx) {
-    size_t size;
-    int rc = noise_write(s->noise, s->hello, s->hello_size, s->out + LENGTH_SIZE + at, SESSION_RECORD_MAX - at, &size);
-    return rc != 0 ? rc : emit(s, at + size, to_network, ctx);
+/* Message 2, behind our choice, or message 3: with our hello. */
+static int write_handshake(struct session *s, session_room *room, void *ctx) {
+    uint8_t message[HANDSHAKE_RECORD_MAX];
+    size_t prefix = s->initiator ? 0 : CHOICE_SIZE, size;
+    message[0] = (uint8_t)s->cipher;
+    int rc = noise_write(s->noise, s->hello, s->hello_size, message + prefix, sizeof message - prefix, &size);
+    return rc != 0 ? rc : emit(s, message, prefix + size, room, ctx);
 }
 
-int session_start(struct session *s, session_sink *to_network, void *ctx) {
+int session_start(struct session *s, session_room *room, void *ctx) {
     CHECK(!s->started && s->state == SESSION_HANDSHAKE);
     s->started = true;
-    return s->initiator ? die_of(s, write_offer(s, to_network, ctx)) : 0;
+    return s->initiator ? die_of(s, write_offer(s, room, ctx)) : 0;
 }
 
 /* Goes on with this candidate alone. ERR_PROTOCOL when it is none. */
@@ -224,11 +240,7 @@ static int read_offer(struct session *s, struct input message) {
 
 static int answer_offer(struct session *s, struct input message, const struct session_callbacks *cb) {
     int rc = read_offer(s, message);
-    if (rc != 0) {
-        return rc;
-    }
-    s->out[LENGTH_SIZE] = (uint8_t)s->cipher;
-    return write_handshake(s, CHOICE_SIZE, cb->to_network, cb->ctx);
+    return rc != 0 ? rc : write_handshake(s, cb->room, cb->ctx);
 }
 
 /* Messages 2 and 3: sealed, with the peer's hello. */
@@ -267,7 +279,7 @@ static int receive_last(struct session *s, struct input message, const struct se
     }
     rc = rc != 0 ? rc : read_handshake(s, message);
     if (rc == 0 && s->initiator) {
-        rc = write_handshake(s, 0, cb->to_network, cb->ctx);
+        rc = write_handshake(s, cb->room, cb->ctx);
     }
     if (rc != 0) {
         return rc;
@@ -389,7 +401,7 @@ int session_receive(struct session *s, const uint8_t *bytes, size_t size, const 
     return rc;
 }
 
-int session_send(struct session *s, const uint8_t *plain, size_t size, session_sink *to_network, void *ctx) {
+int session_send(struct session *s, const uint8_t *plain, size_t size, session_room *room, void *ctx) {
     CHECK(plain != NULL || size == 0);
     CHECK(!s->sending);
     if (s->state != SESSION_OPEN) {
@@ -397,12 +409,13 @@ int session_send(struct session *s, const uint8_t *plain, size_t size, session_s
     }
     while (size > 0) {
         size_t piece = size < SESSION_PLAIN_MAX ? size : SESSION_PLAIN_MAX;
-        noise_seal(&s->send_key, plain, piece, s->out + LENGTH_SIZE);
-        rekey_when_due(&s->send_key);
-        int rc = emit(s, piece + NOISE_TAG_SIZE, to_network, ctx);
+        uint8_t *record;
+        int rc = record_room(s, piece + NOISE_TAG_SIZE, room, ctx, &record);
         if (rc != 0) {
             return die_of(s, rc);
         }
+        noise_seal(&s->send_key, plain, piece, record);
+        rekey_when_due(&s->send_key);
         plain += piece;
         size -= piece;
     }

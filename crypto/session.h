@@ -41,32 +41,36 @@ struct session_params {
     size_t hello_size;            /* <= SESSION_HELLO_MAX */
 };
 
-/* Sink for output. Returns 0 or an error, which kills the session. The bytes are the session's: valid only during
- * the call. `plain` and `opened` below may call session_send; no callback may call session_receive or session_free,
- * and to_network nothing at all. */
-typedef int session_sink(void *ctx, const uint8_t *bytes, size_t size);
+/* What a session asks of its owner. Each returns 0 or an error, which kills the session. `plain` and `opened` may call
+ * session_send; no callback may call session_receive or session_free, and `room` nothing of the session at all.
+ *
+ * Room for one more record on its way to the network, `size` bytes: all of it is written before the session asks for
+ * more and before the call that asked returns, so that records are sealed where they are sent from. */
+typedef int session_room(void *ctx, size_t size, uint8_t **ret_room);
+/* Decrypted bytes. They are the session's: valid during the call only. */
+typedef int session_plain(void *ctx, const uint8_t *bytes, size_t size);
 
 /* Copies what it needs of params. ERR_NOMEM, ERR_TOO_LARGE (hello), ERR_INVALID (no AESGCM here). */
 int session_new(const struct session_params *params, struct session **ret_session);
 void session_free(struct session *s); /* wipes; NULL is fine */
 enum session_state session_state(const struct session *s);
-/* The initiator's first bytes: call once after session_new, on both sides (a responder emits nothing). The sink's
- * error. */
-int session_start(struct session *s, session_sink *to_network, void *ctx);
-/* Feeds bytes from the network. Handshake answers go to to_network; decrypted bytes, in order, to plain. It keeps at
+/* The initiator's first bytes: call once after session_new, on both sides (a responder emits nothing). The error of
+ * `room`. */
+int session_start(struct session *s, session_room *room, void *ctx);
+/* Feeds bytes from the network. Handshake answers go to `room`; decrypted bytes, in order, to plain. It keeps at
  * most one partial record, and refuses a record by its length before any byte of it arrives. ERR_AUTH / ERR_PROTOCOL
  * / a callback's error kill the session, ERR_CLOSED once it is dead. When the state turns OPEN inside this call,
  * decrypted bytes that follow in the same input are delivered after `opened` (may be NULL) returned 0. */
 struct session_callbacks {
-    session_sink *to_network;
-    session_sink *plain;
+    session_room *room;
+    session_plain *plain;
     int (*opened)(void *ctx);
     void *ctx;
 };
 int session_receive(struct session *s, const uint8_t *bytes, size_t size, const struct session_callbacks *cb);
-/* Seals any amount of plaintext into records and emits them, one call of the sink per record. ERR_PRECONDITION
- * before OPEN, ERR_CLOSED once dead, the sink's error (which kills the session). */
-int session_send(struct session *s, const uint8_t *plain, size_t size, session_sink *to_network, void *ctx);
+/* Seals any amount of plaintext into records, each in a room of its own. ERR_PRECONDITION before OPEN, ERR_CLOSED once
+ * dead, the error of `room` (which kills the session). */
+int session_send(struct session *s, const uint8_t *plain, size_t size, session_room *room, void *ctx);
 /* Once it has been OPEN: the peer's X25519 static key, its hello payload, the handshake hash, the cipher. */
 const uint8_t *session_remote_key(const struct session *s);
 const uint8_t *session_remote_hello(const struct session *s, size_t *ret_size);

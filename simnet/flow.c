@@ -82,26 +82,6 @@ static struct segment *segment_for(struct flow *f, size_t size, uint64_t now_us)
     return g;
 }
 
-void flow_append(struct net_conn *from, const uint8_t *bytes, size_t size) {
-    struct flow *f = &from->out;
-    CHECK(!f->fin);
-    CHECK(f->unsent + size <= SIM_UNSENT_MAX);
-    while (size > 0) {
-        size_t part = size < SIM_SEGMENT_MAX ? size : SIM_SEGMENT_MAX;
-        struct segment *g = segment_for(f, part, from->stream->sim->now_us);
-        memcpy(g->bytes + g->size, bytes, part);
-        g->size += part;
-        if (g->at_us == 0) {
-            f->unsent += part;
-        } else {
-            f->flying += part;
-        }
-        bytes += part;
-        size -= part;
-    }
-    flow_push(from);
-}
-
 static void launch(struct net_conn *from, struct segment *g) {
     struct flow *f = &from->out;
     struct stream *st = from->stream;
@@ -153,6 +133,31 @@ void flow_push(struct net_conn *from) {
         }
     }
     schedule_arrival(from);
+}
+
+uint8_t *flow_extend(struct net_conn *from, size_t size) {
+    struct flow *f = &from->out;
+    CHECK(!f->fin);
+    CHECK(f->unsent + size <= SIM_UNSENT_MAX);
+    struct segment *g = segment_for(f, size, from->stream->sim->now_us);
+    uint8_t *room = g->bytes + g->size;
+    g->size += size;
+    if (g->at_us == 0) {
+        f->unsent += size;
+    } else {
+        f->flying += size;
+    }
+    flow_push(from);
+    return room;
+}
+
+void flow_append(struct net_conn *from, const uint8_t *bytes, size_t size) {
+    while (size > 0) {
+        size_t part = size < SIM_SEGMENT_MAX ? size : SIM_SEGMENT_MAX;
+        memcpy(flow_extend(from, part), bytes, part);
+        bytes += part;
+        size -= part;
+    }
 }
 
 /* Forgets the bytes that were not launched. */

@@ -341,6 +341,15 @@ int net_send(struct net_conn *c, const uint8_t *bytes, size_t size) {
     return 0;
 }
 
+int net_extend(struct net_conn *c, size_t size, uint8_t **ret_room) {
+    CHECK(size > 0 && size <= NET_EXTEND_MAX);
+    if (c->state != END_OPEN && c->state != END_CONNECTING) {
+        return ERR_CLOSED;
+    }
+    *ret_room = flow_extend(c, size);
+    return 0;
+}
+
 size_t net_unsent(const struct net_conn *c) {
     return c->out.unsent;
 }

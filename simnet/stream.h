@@ -11,7 +11,7 @@
 #include "internal.h"
 
 #define SIM_WINDOW (256u * 1024)     /* bytes on their way or in the receiver's kernel */
-#define SIM_SEGMENT_MAX (64u * 1024) /* delivered by one call */
+#define SIM_SEGMENT_MAX (64u * 1024) /* delivered by one call, unless sent as one */
 #define SIM_UNSENT_MAX (256u << 20)  /* more means that a node does not look at net_unsent() */
 #define SIM_CONNECT_US (10 * SIM_SECOND)
 #define SIM_CLOSE_US SIM_SECOND
@@ -81,6 +81,8 @@ static inline bool end_alive(const struct net_conn *c) {
 /* ---- flow.c ------------------------------------------------------------------------------------------------------ */
 void flow_init(struct net_conn *from, uint32_t to_host);
 void flow_append(struct net_conn *from, const uint8_t *bytes, size_t size);
+/* Sends what will have been written to the room returned by then: until the next call on this end. */
+uint8_t *flow_extend(struct net_conn *from, size_t size);
 /* Launches what the window allows, schedules the next arrival. */
 void flow_push(struct net_conn *from);
 /* The end follows the last byte. */

@@ -74,9 +74,9 @@ void link_close(struct link *l, const char *why) {
 
 /* ---- sending ---------------------------------------------------------------------------------------------------- */
 
-static int to_network(void *ctx, const uint8_t *bytes, size_t size) {
+static int link_room(void *ctx, size_t size, uint8_t **ret_room) {
     struct link *l = ctx;
-    return net_send(l->conn, bytes, size);
+    return net_extend(l->conn, size, ret_room);
 }
 
 void link_queue(struct link *l) {
@@ -101,7 +101,7 @@ void link_flush_fire(struct timer *t) {
         l->out_queued = false;
         if (l->state == LINK_OPEN && l->out.size) {
             int rc = l->out.error;
-            rc = rc ? rc : session_send(l->session, l->out.bytes, l->out.size, to_network, l);
+            rc = rc ? rc : session_send(l->session, l->out.bytes, l->out.size, link_room, l);
             if (rc) {
                 link_close(l, NULL);
             }
@@ -137,7 +137,7 @@ static int start_session(struct link *l) {
     random_fill(p->params.random, sp.ephemeral_secret, sizeof(sp.ephemeral_secret));
     int rc = b.error ? b.error : session_new(&sp, &l->session);
     buf_release(&b);
-    return rc ? rc : session_start(l->session, to_network, l);
+    return rc ? rc : session_start(l->session, link_room, l);
 }
 
 static void open_as(struct link *l, enum link_role role, size_t frame_limit) {
@@ -301,7 +301,7 @@ void peers_received(struct peers *p, struct net_conn *c, const uint8_t *bytes, s
     if (l->state != LINK_HANDSHAKE && l->state != LINK_OPEN) {
         return;
     }
-    struct session_callbacks cb = {.to_network = to_network, .plain = link_plain, .opened = session_opened, .ctx = l};
+    struct session_callbacks cb = {.room = link_room, .plain = link_plain, .opened = session_opened, .ctx = l};
     int rc = session_receive(l->session, bytes, size, &cb);
     if (rc) {
         link_close(l, err_text(rc));

@@ -18,6 +18,7 @@ struct net_conn;
 
 enum net_kind { NET_PEER, NET_LOCAL };
 
+#define NET_EXTEND_MAX (128 * 1024)
 #define NET_CONNS_MAX 8192 /* beyond this, accepted connections are closed at once */
 
 struct net_events {
@@ -40,6 +41,9 @@ int net_connect(struct net *n, const char *addr, struct net_conn **ret_conn);
 /* Queues a copy of the bytes, all or none. ERR_CLOSED once closed/closing, ERR_NOMEM. The caller bounds what it queues
  * by net_unsent(). */
 int net_send(struct net_conn *c, const uint8_t *bytes, size_t size);
+/* Queues `size` bytes, 1 to NET_EXTEND_MAX, which the caller writes to *ret_room: all of them, before its next call on
+ * this connection, and before the loop goes on. The same errors. */
+int net_extend(struct net_conn *c, size_t size, uint8_t **ret_room);
 size_t net_unsent(const struct net_conn *c);
 /* Stop and go on reading (back-pressure). */
 void net_pause(struct net_conn *c);

@@ -420,6 +420,12 @@ static struct segment *segment_new(size_t size) {
     return s;
 }
 
+static void conn_appended(struct net_conn *c, size_t size) {
+    c->unsent += size;
+    if (c->state == CONN_OPEN)
+        conn_enter_turn(c);
+}
+
 static void segment_append(struct segment *s, const uint8_t *bytes, size_t size) {
     CHECK(size <= s->capacity - s->end);
     memcpy(s->bytes + s->end, bytes, size);
@@ -445,9 +451,25 @@ int net_send(struct net_conn *c, const uint8_t *bytes, size_t size) {
     }
     if (first > 0)
         segment_append(tail, bytes, first);
-    c->unsent += size;
-    if (c->state == CONN_OPEN)
-        conn_enter_turn(c);
+    conn_appended(c, size);
+    return 0;
+}
+
+int net_extend(struct net_conn *c, size_t size, uint8_t **ret_room) {
+    CHECK(c->magic == CONN_MAGIC);
+    CHECK(size > 0 && size <= NET_EXTEND_MAX);
+    if (c->state >= CONN_FLUSHING)
+        return ERR_CLOSED;
+    struct segment *tail = STAILQ_LAST(&c->out, segment, link);
+    if (tail == NULL || tail->capacity - tail->end < size) {
+        tail = segment_new(size);
+        if (tail == NULL)
+            return ERR_NOMEM;
+        STAILQ_INSERT_TAIL(&c->out, tail, link);
+    }
+    *ret_room = tail->bytes + tail->end;
+    tail->end += size;
+    conn_appended(c, size);
     return 0;
 }
 

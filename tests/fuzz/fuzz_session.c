@@ -34,10 +34,10 @@ struct input {
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static int on_network(void *ctx, const uint8_t *bytes, size_t size) {
+static int on_network(void *ctx, size_t size, uint8_t **ret_room) {
     struct end *e = ctx;
     CHECK(size <= WIRE_MAX - e->wire_size);
-    memcpy(e->wire + e->wire_size, bytes, size);
+    *ret_room = e->wire + e->wire_size;
     e->wire_size += size;
     return 0;
 }

@@ -63,6 +63,16 @@ static void send_more(struct end *e, size_t size) {
     }
 }
 
+/* The same as one piece, written where it leaves from. */
+static void extend_more(struct end *e, size_t size) {
+    uint8_t *room = NULL;
+    assert_int_equal(net_extend(e->conn, size, &room), 0);
+    for (size_t i = 0; i < size; i++) {
+        room[i] = (uint8_t)((e->sent + i) % 251);
+    }
+    e->sent += size;
+}
+
 static void on_accepted(void *ctx, struct net_conn *c, enum net_kind kind) {
     struct peer *p = ctx;
     assert_int_equal(kind, NET_PEER);
@@ -103,7 +113,9 @@ static void on_closed(void *ctx, struct net_conn *c, int status) {
     (void)ctx;
     struct end *e = net_user(c);
     assert_int_equal(e->closed, 0);
+    uint8_t *room = NULL;
     assert_int_equal(net_send(c, (const uint8_t *)"x", 1), ERR_CLOSED);
+    assert_int_equal(net_extend(c, 1, &room), ERR_CLOSED);
     e->closed = 1;
     e->status = status;
     e->conn = NULL;
@@ -190,6 +202,28 @@ static void bytes_arrive_once_and_in_order(void **state) {
             run_for(&f, 3 * SIM_MS);
         }
         run_for(&f, 120 * SIM_SECOND);
+        assert_int_equal(far->received, near->sent);
+        assert_int_equal(near->received, near->sent);
+        sim_free(f.sim);
+    }
+}
+
+static void bytes_written_in_place_keep_their_order_among_copied_ones(void **state) {
+    (void)state;
+    for (uint64_t seed = 1; seed <= 5; seed++) {
+        struct fixture f;
+        open_world(&f, seed);
+        struct end *far, *near = join(&f, &far);
+        far->echo = true;
+        set_links(&f, &(struct sim_link){.delay_us = 100, .jitter_us = 20000, .loss_millionths = 100000});
+        for (int i = 0; i < 200; i++) {
+            extend_more(near, (size_t)i * 337 + 1);
+            send_more(near, (size_t)i * 37 + 1);
+            extend_more(near, 9);
+            run_for(&f, 3 * SIM_MS);
+        }
+        extend_more(near, NET_EXTEND_MAX);
+        run_for(&f, 300 * SIM_SECOND);
         assert_int_equal(far->received, near->sent);
         assert_int_equal(near->received, near->sent);
         sim_free(f.sim);
@@ -524,6 +558,7 @@ static void a_pause_may_outlast_the_patience_of_a_dial(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(bytes_arrive_once_and_in_order),
+        cmocka_unit_test(bytes_written_in_place_keep_their_order_among_copied_ones),
         cmocka_unit_test(unsent_bytes_wait_for_a_slow_reader),
         cmocka_unit_test(close_sends_what_is_queued),
         cmocka_unit_test(close_waits_a_second_for_a_stuck_reader),

@@ -185,8 +185,8 @@ static void boot_peers(struct peer_host *h) {
 
 /* ---- a host that says what it likes ------------------------------------------------------------------------------ */
 
-static int raw_send(void *ctx, const uint8_t *bytes, size_t size) {
-    return net_send(((struct raw *)ctx)->conn, bytes, size);
+static int raw_room(void *ctx, size_t size, uint8_t **ret_room) {
+    return net_extend(((struct raw *)ctx)->conn, size, ret_room);
 }
 
 static int raw_frame(void *ctx, const uint8_t *frame, size_t size) {
@@ -233,7 +233,7 @@ static void raw_handshake(struct raw *r) {
                                 .hello = b.bytes,
                                 .hello_size = b.size};
     assert_int_equal(session_new(&sp, &r->session), 0);
-    assert_int_equal(session_start(r->session, raw_send, r), 0);
+    assert_int_equal(session_start(r->session, raw_room, r), 0);
     buf_release(&b);
 }
 
@@ -249,7 +249,7 @@ static void raw_connected(void *ctx, struct net_conn *c) {
 
 static void raw_received(void *ctx, struct net_conn *c, const uint8_t *bytes, size_t size) {
     struct raw *r = net_user(c);
-    const struct session_callbacks cb = {.to_network = raw_send, .plain = raw_plain, .ctx = r};
+    const struct session_callbacks cb = {.room = raw_room, .plain = raw_plain, .ctx = r};
     (void)ctx;
     if (r && r->session) {
         assert_int_equal(session_receive(r->session, bytes, size, &cb), 0);
@@ -287,7 +287,7 @@ static void raw_ask(struct raw *r, uint64_t id, enum peer_op op, size_t body_siz
     peer_request_frame(&req, &b);
     assert_int_equal(b.error, 0);
     assert_int_equal(session_state(r->session), SESSION_OPEN);
-    assert_int_equal(session_send(r->session, b.bytes, b.size, raw_send, r), 0);
+    assert_int_equal(session_send(r->session, b.bytes, b.size, raw_room, r), 0);
     buf_release(&b);
 }
 

@@ -115,8 +115,11 @@ static void on_drained(void *ctx, struct net_conn *c) {
 
 static void on_closed(void *ctx, struct net_conn *c, int status) {
     struct end *e = reported(ctx, c, NEVER);
+    uint8_t *room = NULL;
     net_close(c);
     assert_int_equal(net_send(c, (const uint8_t *)"x", 1), ERR_CLOSED);
+    assert_int_equal(net_extend(c, 1, &room), ERR_CLOSED);
+    assert_null(room);
     e->closes++;
     e->status = status;
     e->conn = NULL;
@@ -199,6 +202,18 @@ static void send_pattern(struct end *e, size_t from, size_t size) {
     free(bytes);
 }
 
+/* The same, written where it leaves from. */
+static void extend_pattern(struct end *e, size_t from, size_t size) {
+    uint8_t *room = NULL;
+    size_t unsent = net_unsent(e->conn);
+    e->f->inside = true;
+    assert_int_equal(net_extend(e->conn, size, &room), 0);
+    e->f->inside = false;
+    for (size_t i = 0; i < size; i++)
+        room[i] = pattern(from + i);
+    assert_int_equal(net_unsent(e->conn), unsent + size);
+}
+
 static void close_end(struct end *e) {
     e->f->inside = true;
     net_close(e->conn);
@@ -219,6 +234,28 @@ static void bytes_come_back_whole_however_they_were_cut(void **state) {
         if (net_unsent(client->conn) > 512 * 1024)
             RUN(f, net_unsent(client->conn) == 0);
     }
+    RUN(f, client->received == sent);
+    assert_false(client->garbled || server->garbled);
+    assert_int_equal(server->received, sent);
+}
+
+static void bytes_written_in_place_keep_their_order_among_copied_ones(void **state) {
+    struct fixture *f = *state;
+    struct end *client, *server;
+    listen_peer(f, SEND_BACK);
+    pair(f, &client, &server);
+    size_t sent = 0, turn = 0;
+    for (size_t size = 1; sent < 3 * MIB; size = size * 7 % 100003) {
+        if (turn++ % 3 == 0)
+            send_pattern(client, sent, size);
+        else
+            extend_pattern(client, sent, size);
+        sent += size;
+        if (net_unsent(client->conn) > 512 * 1024)
+            RUN(f, net_unsent(client->conn) < 100 * 1024); /* also behind bytes that are under way */
+    }
+    extend_pattern(client, sent, NET_EXTEND_MAX);
+    sent += NET_EXTEND_MAX;
     RUN(f, client->received == sent);
     assert_false(client->garbled || server->garbled);
     assert_int_equal(server->received, sent);
@@ -524,6 +561,7 @@ static void running_out_of_file_descriptors_is_survived(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(bytes_come_back_whole_however_they_were_cut),
+        TEST(bytes_written_in_place_keep_their_order_among_copied_ones),
         TEST(what_one_turn_sends_leaves_together),
         TEST(bytes_sent_before_the_connection_is_there_are_kept),
         TEST(a_reader_that_pauses_holds_the_writer_back),
