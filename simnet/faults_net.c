@@ -4,6 +4,7 @@
 #include "faults_internal.h"
 #include "internal.h"
 
+#define FAULT_GARBLING 200000 /* millionths of the lossy links garble too */
 #define FAULT_FLAP_US (700 * SIM_MS)
 
 /* ---- the network: what is blocked -------------------------------------------------------------------------------- */
@@ -172,8 +173,9 @@ static void say_links(struct plan_fault *f) {
     } else {
         plan_say(f, "links of node %" PRIu32, f->host);
     }
-    plan_say(f, ", delay %.1f ms, jitter %.1f ms, loss %.2f %%, resets %.2f %%", f->link.delay_us / 1e3,
-             f->link.jitter_us / 1e3, f->link.loss_millionths / 1e4, f->link.reset_millionths / 1e4);
+    plan_say(f, ", delay %.1f ms, jitter %.1f ms, loss %.2f %%, resets %.2f %%, garbled %.2f %%",
+             f->link.delay_us / 1e3, f->link.jitter_us / 1e3, f->link.loss_millionths / 1e4,
+             f->link.reset_millionths / 1e4, f->link.garble_millionths / 1e4);
 }
 
 void begin_lossy(struct plan_fault *f) {
@@ -181,6 +183,7 @@ void begin_lossy(struct plan_fault *f) {
     f->link.jitter_us = (uint32_t)prng_range(&f->prng, 100, 100000);
     f->link.loss_millionths = (uint32_t)prng_below(&f->prng, 100000);
     f->link.reset_millionths = (uint32_t)prng_below(&f->prng, 2000);
+    f->link.garble_millionths = prng_chance(&f->prng, FAULT_GARBLING) ? (uint32_t)prng_below(&f->prng, 5000) : 0;
     f->everywhere = prng_chance(&f->prng, 300000);
     f->linked = true;
     fault_set_links(f->plan);

@@ -234,6 +234,14 @@ static void acknowledge(struct net_conn *from, size_t size) {
     flow_push(from);
 }
 
+static void garble(struct stream *st, const struct net_conn *from, uint8_t *bytes, size_t size) {
+    struct path *p = stream_path(st, from);
+    if (p != NULL && p->link.garble_millionths > 0 && prng_chance(&p->loss, p->link.garble_millionths)) {
+        uint64_t bit = prng_below(&p->loss, (uint64_t)size * 8);
+        bytes[bit / 8] ^= (uint8_t)(1u << bit % 8);
+    }
+}
+
 static void deliver(struct net_conn *from, struct net_conn *to) {
     struct flow *f = &from->out;
     struct sim *s = from->stream->sim;
@@ -243,7 +251,8 @@ static void deliver(struct net_conn *from, struct net_conn *to) {
     if (prng_chance(&s->stream_prng, SIM_CUT_MILLIONTHS)) {
         size = 1 + prng_below(&s->stream_prng, size);
     }
-    const uint8_t *bytes = g->bytes + g->taken;
+    uint8_t *bytes = g->bytes + g->taken;
+    garble(from->stream, from, bytes, size);
     g->taken += size;
     bool finished = g->taken == g->size;
     if (finished) {

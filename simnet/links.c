@@ -14,6 +14,7 @@ void sim_link_get(const struct sim *s, uint32_t from, uint32_t to, struct sim_li
 
 void sim_link_set(struct sim *s, uint32_t from, uint32_t to, const struct sim_link *link) {
     CHECK(link->loss_millionths <= PRNG_MILLION && link->reset_millionths <= PRNG_MILLION);
+    CHECK(link->garble_millionths <= PRNG_MILLION);
     sim_happened(s, SIM_FAULT, from, to, link, sizeof(*link));
     sim_path(s, from, to)->link = *link;
 }

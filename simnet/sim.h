@@ -146,10 +146,11 @@ bool sim_disk_rot(struct sim_host *h, const struct digest *d, uint64_t random);
 /* Of one direction between two hosts. Streams stay streams: what a packet suffers shows as a delay of everything
  * behind it on its connection, or as the end of the connection; connections overtake each other freely. */
 struct sim_link {
-    uint32_t delay_us;         /* at least */
-    uint32_t jitter_us;        /* mean of an exponential, on top */
-    uint32_t loss_millionths;  /* per flight: sent again after 200 ms, doubling */
-    uint32_t reset_millionths; /* per flight: the connection breaks, seen at both ends */
+    uint32_t delay_us;          /* at least */
+    uint32_t jitter_us;         /* mean of an exponential, on top */
+    uint32_t loss_millionths;   /* per flight: sent again after 200 ms, doubling */
+    uint32_t reset_millionths;  /* per flight: the connection breaks, seen at both ends */
+    uint32_t garble_millionths; /* per delivery: one bit is another, and the checksums do not show it */
 };
 void sim_link_get(const struct sim *s, uint32_t from, uint32_t to, struct sim_link *ret_link);
 void sim_link_set(struct sim *s, uint32_t from, uint32_t to, const struct sim_link *link);
