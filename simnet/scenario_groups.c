@@ -248,3 +248,113 @@ void scenario_clock_jump(struct script *s) {
     script_expect(s, drill_term(d, group) == term, "a wall clock decides elections");
     drill_end(d);
 }
+
+/* ---- I4: what was sent to a replica before it was removed ---------------------------------------------------------
+ */
+
+struct removed {
+    uint32_t node;
+    uint64_t replica;
+};
+
+/* The replica of `group` that `was` there at first and is not in `info`'s committed configuration any more. */
+static struct removed removed_from(struct drill *d, uint32_t group, const struct raft_config *was) {
+    uint32_t leader = stage_leader(&d->stage, group);
+    const struct groups_info info = drill_info(d, leader, group);
+    for (uint32_t i = 0; i < was->count && leader > 1 && info.committed.count > 0; i++) {
+        for (uint32_t node = 2; node <= 4; node++) {
+            bool it = swarm_node(&d->stage.swarm, node)->number == was->replicas[i].node;
+            if (it && raft_config_find(&info.committed, was->replicas[i].id) == NULL &&
+                !drill_info(d, node, group).here) {
+                return (struct removed){node, was->replicas[i].id};
+            }
+        }
+    }
+    return (struct removed){0};
+}
+
+/* The first leader is cut off; what it sent waits in its connections. Meanwhile its groups move, and replicas to which
+ * it sent are removed. Then everything that it sent arrives. */
+void scenario_old_messages(struct script *s) {
+    struct drill *d = drill_new(s, &(const struct drill_options){.nodes = 5, .founders = 4, .bits = 4});
+    struct raft_config was[1 + 16] = {0};
+    struct removed removed[1 + 16] = {0};
+    uint32_t count = 0;
+    for (uint32_t group = 1; group < group_count(d); group++) {
+        struct groups_info info = drill_info(d, 1, group);
+        if (info.leading) {
+            was[group] = info.config;
+        }
+    }
+    drill_work(d);
+    drill_pass(d, 500);
+    drill_isolate(d, 1, true);
+    drill_pass(d, 3000);
+    drill_join(d, 5, 2);
+    for (int i = 0; i < 60 && count < 2; i++) {
+        drill_pass(d, 100);
+        count = 0;
+        for (uint32_t group = 1; group < group_count(d) && !s->failed; group++) {
+            removed[group] = removed_from(d, group, &was[group]);
+            count += removed[group].node != 0;
+        }
+    }
+    script_arose(s, count > 0, "replicas are removed while messages for them wait");
+    drill_isolate(d, 1, false);
+    for (int i = 0; i < 100; i++) {
+        drill_pass(d, 100);
+        for (uint32_t group = 1; group < group_count(d); group++) {
+            struct groups_info info = drill_info(d, removed[group].node, group);
+            script_expect(s, !info.here || info.replica != removed[group].replica,
+                          "replica %" PRIu64 " of group %" PRIu32 " lives again", info.replica, group);
+        }
+    }
+    drill_end(d);
+}
+
+/* Notes what node 5 holds, and how many of the replicas it held are gone for good. */
+static uint32_t note_held(struct drill *d, uint64_t *held, bool *gone) {
+    uint32_t count = 0;
+    for (uint32_t group = 1; group < group_count(d); group++) {
+        struct groups_info info = drill_info(d, 5, group);
+        held[group] = info.here && held[group] == 0 ? info.replica : held[group];
+        gone[group] = gone[group] || (held[group] != 0 && !info.here);
+        count += gone[group];
+    }
+    return count;
+}
+
+/* The leader tells a newcomer to create replicas, and cannot be heard any more. Others take over and create them; the
+ * newcomer drains, and they are removed. Then it is told to create them. */
+void scenario_old_creation(struct script *s) {
+    struct drill *d = drill_new(s, &(const struct drill_options){.nodes = 5, .founders = 4, .bits = 4});
+    const struct newcomer newcomer = {.drill = d, .node = 5};
+    uint64_t held[1 + 16] = {0};
+    bool gone[1 + 16] = {false};
+    drill_join(d, 5, 1);
+    script_arose(s, drill_until(d, 30000, newcomer_ready, &newcomer), "a newcomer");
+    drill_block(d, 1, 5, true);
+    drill_pass(d, 400);
+    drill_isolate(d, 1, true);
+    for (int i = 0; i < 50; i++) {
+        drill_pass(d, 100);
+        (void)note_held(d, held, gone);
+    }
+    uint32_t number = s->failed ? 0 : swarm_node(&d->stage.swarm, 5)->number;
+    script_arose(s, drill_member(d, 2, CLIENT_DRAIN, number, false) == 0, "the newcomer drains");
+    for (int i = 0; i < 60 && note_held(d, held, gone) == 0; i++) {
+        drill_pass(d, 50);
+    }
+    script_arose(s, note_held(d, held, gone) > 0, "replicas are removed while their creation is under way");
+    (void)drill_member(d, 2, CLIENT_DRAIN_STOP, number, false);
+    drill_isolate(d, 1, false);
+    for (int i = 0; i < 100; i++) {
+        drill_pass(d, 100);
+        for (uint32_t group = 1; group < group_count(d); group++) {
+            struct groups_info info = drill_info(d, 5, group);
+            script_expect(s, !gone[group] || !info.here || info.replica != held[group],
+                          "replica %" PRIu64 " of group %" PRIu32 " lives again", info.replica, group);
+        }
+    }
+    drill_end(d);
+}

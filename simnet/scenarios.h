@@ -38,6 +38,8 @@
     X(removal_in_partition, "removal-in-partition", "a leader that is dismissed while it is cut off")                 \
     X(placement, "placement", "I3, a newcomer that knows which arcs it should serve, before any group took it in")    \
     X(removed_replica, "removed-replica", "I4, removed replicas that do not know, restart, and come back")            \
+    X(old_messages, "old-messages", "I4, messages to replicas that arrive after these were removed")                  \
+    X(old_creation, "old-creation", "I4, a removed replica that is told to be created, with its old id")              \
     X(lost_answer, "lost-answer", "I5, a command whose answer is lost after the leader applied it")                   \
     X(lost_leader, "lost-leader", "I5, a command whose leader is lost after it applied it")                           \
     X(settled, "settled", "I7, a put that finds the leader of its name when its references were given up")            \
