@@ -96,6 +96,9 @@ void history_return(struct history *h, uint32_t name, size_t op_index, const str
     CHECK(name < h->name_count && op_index < n->count);
     struct linear_op *op = &n->ops[op_index];
     op->result = outcome(op, result);
+    if (!result->answered && result->status == ERR_UNREACHABLE) {
+        op->kind = LINEAR_GET; /* nobody was there to be asked: nothing can come of it */
+    }
     if (op->result == LINEAR_UNKNOWN) {
         h->unanswered++;
         return;
