@@ -8,7 +8,6 @@
 #include "raft_internal.h"
 
 #define RUNS_CAPACITY_MIN 8
-#define RUNS_CAPACITY_KEPT 16 /* more is given back when the disk has caught up */
 
 void raft_durable_release(struct raft_durable *d) {
     free(d->runs);
@@ -75,8 +74,8 @@ void raft_durable_confirm(struct raft_durable *d, uint64_t seq) {
     d->count -= n;
     if (d->count > 0) {
         memmove(d->runs, d->runs + n, d->count * sizeof *d->runs);
-    } else if (d->capacity > RUNS_CAPACITY_KEPT) {
-        raft_durable_release(d);
+    } else {
+        raft_durable_release(d); /* a quiet group keeps nothing */
     }
 }
 

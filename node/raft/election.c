@@ -5,15 +5,22 @@
  * than the one the first votes were given for. */
 #include "raft_internal.h"
 
+#define RANKS_PER_TIMEOUT 8 /* voters that campaign one after the other within an election timeout */
+#define HURRY_PER_TIMEOUT 4 /* pre-votes that can be repeated within one */
+
 uint64_t raft_ms_since(const struct raft *r, uint64_t then_ms) {
     CHECK(then_ms <= r->now_ms);
     return r->now_ms - then_ms;
 }
 
-/* A lone voter has nobody to wait for, except its disk. */
+static uint64_t when_free(const struct raft *r) {
+    return r->sticky_ms > r->now_ms ? r->sticky_ms : r->now_ms;
+}
+
+/* A lone voter has nobody to wait for, except its disk, and a leader whom it has promised not to vote. */
 void raft_draw_timeout(struct raft *r) {
     if (r->role == RAFT_FOLLOWER && raft_config_only_voter(raft_chain_effective(&r->chain), r->self)) {
-        r->election_ms = r->now_ms;
+        r->election_ms = when_free(r);
         return;
     }
     uint64_t span = r->timing.election_max_ms - r->timing.election_min_ms;
@@ -38,9 +45,38 @@ void raft_become_follower(struct raft *r, uint64_t term, uint64_t leader, uint32
     raft_set_role(r, RAFT_FOLLOWER);
     r->leader = leader;
     r->leader_node = leader_node;
+    r->trust = false;
+    r->transferring = false;
+    r->hurry_ms = 0;
     r->granted = 0;
     r->votes_asked = false;
     raft_draw_timeout(r);
+}
+
+/* How many living voters campaign before this one. */
+static uint64_t rank_of(const struct raft *r) {
+    const struct raft_config *config = raft_chain_effective(&r->chain);
+    uint64_t rank = 0;
+    for (uint32_t i = 0; i < config->count && config->replicas[i].id != r->self; i++) {
+        const struct raft_replica *row = &config->replicas[i];
+        rank += raft_config_voter(config, row->id) && raft_nodes_alive(r->nodes, row->node) ? 1 : 0;
+    }
+    return rank;
+}
+
+/* When the node of a leader is lost, all its groups wake at once: the first living voter of each campaigns first, and
+ * the others only if it does not. A pre-vote that comes to nothing, because others still hear the leader, is repeated
+ * sooner than an election would be: it costs nobody anything. */
+void raft_wake_soon(struct raft *r) {
+    CHECK(r->role != RAFT_LEADER && r->nodes);
+    uint64_t step = r->timing.election_min_ms / RANKS_PER_TIMEOUT + 1;
+    r->trust = false;
+    r->hurry_ms = r->timing.election_min_ms / HURRY_PER_TIMEOUT + 1;
+    r->election_ms = when_free(r) + rank_of(r) * step + r->random % step;
+}
+
+bool raft_follower_trusts(const struct raft *r) {
+    return r->role == RAFT_FOLLOWER && r->leader != 0 && r->trust && r->commit == raft_log_last(&r->log);
 }
 
 /* Whoever votes in any configuration that may still be in force may be needed as leader, also when its newest one
@@ -81,6 +117,7 @@ static void ask_for_votes(struct raft *r, enum raft_message_kind kind, uint64_t 
         m->term = term;
         m->index = raft_log_last(&r->log);
         m->log_term = raft_log_last_term(&r->log);
+        m->context = kind == RAFT_VOTE && r->transferring ? RAFT_VOTE_TRANSFER : 0;
     }
 }
 
@@ -96,6 +133,14 @@ static void become_candidate(struct raft *r) {
     raft_draw_timeout(r);
 }
 
+static void draw_hurried(struct raft *r) {
+    raft_draw_timeout(r);
+    if (r->hurry_ms != 0) {
+        r->election_ms = r->now_ms + r->hurry_ms + r->random % r->hurry_ms;
+        r->hurry_ms = 2 * r->hurry_ms < r->timing.election_min_ms ? 2 * r->hurry_ms : 0;
+    }
+}
+
 int raft_campaign(struct raft *r, struct raft_update *out) {
     CHECK(r->role != RAFT_LEADER);
     if (!raft_may_campaign(r)) {
@@ -108,9 +153,11 @@ int raft_campaign(struct raft *r, struct raft_update *out) {
     raft_set_role(r, RAFT_PRECANDIDATE);
     r->leader = 0;
     r->leader_node = 0;
+    r->trust = false;
+    r->transferring = false;
     r->granted = 0;
     r->votes_asked = false;
-    raft_draw_timeout(r);
+    draw_hurried(r);
     if (count_vote(r, r->self)) {
         become_candidate(r);
     } else {
@@ -124,6 +171,9 @@ static int become_leader(struct raft *r) {
     r->leader = r->self;
     r->leader_node = raft_node_of(r, r->self, 0);
     r->round = 0;
+    r->lease_round = r->lease_ms = 0;
+    r->lease_void = false;
+    r->transfer_to = 0;
     r->heartbeat_due_ms = r->now_ms + r->timing.heartbeat_ms;
     r->granted = 0;
     CHECK(r->promises.vote_to == 0);
@@ -152,7 +202,7 @@ int raft_election_persisted(struct raft *r, struct raft_update *out) {
 
 /* Thesis §4.2.3: a replica that hears a live leader does not help to depose it, whatever the term. */
 static bool leader_alive(const struct raft *r) {
-    return r->role == RAFT_LEADER || (r->leader != 0 && raft_ms_since(r, r->heard_ms) < r->timing.election_min_ms);
+    return r->role == RAFT_LEADER || r->now_ms < r->sticky_ms || raft_follower_trusts(r);
 }
 
 static bool up_to_date(const struct raft *r, const struct raft_message *m) { /* §5.4.1 */
@@ -160,7 +210,25 @@ static bool up_to_date(const struct raft *r, const struct raft_message *m) { /* 
     return m->log_term > last_term || (m->log_term == last_term && m->index >= raft_log_last(&r->log));
 }
 
+/* Whoever asks for a term beyond the one it leads has given that one up. */
+static void leader_gave_up(struct raft *r) {
+    r->leader = 0;
+    r->leader_node = 0;
+    r->sticky_ms = 0;
+    if (r->nodes) {
+        raft_wake_soon(r);
+    }
+}
+
 int raft_on_prevote(struct raft *r, const struct raft_message *m, struct raft_update *out) {
+    if (r->role == RAFT_FOLLOWER && m->from == r->leader && m->term > r->hard.term) {
+        leader_gave_up(r);
+    }
+    struct raft_peer *p = r->role == RAFT_LEADER && r->nodes ? raft_peer_find(r, m->from) : NULL;
+    if (p) { /* it has lost sight of its leader, and no heartbeat is due: here it is */
+        p->want_heartbeat = true;
+        p->commit_known = 0;
+    }
     if (leader_alive(r)) {
         return 0;
     }
@@ -169,6 +237,10 @@ int raft_on_prevote(struct raft *r, const struct raft_message *m, struct raft_up
     reply->reject = !grant;
     if (grant) {
         reply->term = m->term;
+    } else if (r->nodes && r->role == RAFT_FOLLOWER && !up_to_date(r, m)) {
+        uint64_t planned_ms = r->election_ms;
+        raft_wake_soon(r); /* this one is fitter to lead, and need not wait for its turn */
+        r->election_ms = planned_ms < r->election_ms ? planned_ms : r->election_ms;
     }
     return 0;
 }
@@ -191,7 +263,7 @@ int raft_on_prevote_reply(struct raft *r, const struct raft_message *m) {
 
 /* Answers replicas that the own configuration does not know, too: it may be the older one (§6). */
 int raft_on_vote(struct raft *r, const struct raft_message *m, struct raft_update *out) {
-    if (leader_alive(r)) {
+    if (leader_alive(r) && m->context != RAFT_VOTE_TRANSFER) {
         return 0;
     }
     if (m->term > r->hard.term) {
@@ -225,4 +297,19 @@ int raft_on_vote_reply(struct raft *r, const struct raft_message *m) {
         return 0;
     }
     return count_vote(r, m->from) ? become_leader(r) : 0;
+}
+
+/* Thesis §3.10: no pre-vote, as the leader itself wants the election. */
+int raft_on_timeout_now(struct raft *r, const struct raft_message *m) {
+    bool from_leader = r->role == RAFT_FOLLOWER && m->from == r->leader && m->term == r->hard.term;
+    if (!from_leader || !raft_config_voter(raft_chain_effective(&r->chain), r->self)) {
+        return 0;
+    }
+    raft_set_role(r, RAFT_PRECANDIDATE);
+    r->leader = 0;
+    r->leader_node = 0;
+    r->trust = false;
+    become_candidate(r);
+    r->transferring = true;
+    return 0;
 }

@@ -61,7 +61,8 @@ static void heed_leader(struct raft *r, const struct raft_message *m) {
     CHECK(m->term >= r->hard.term);
     uint32_t node = raft_node_of(r, m->from, m->from_node);
     raft_become_follower(r, m->term, m->from, node);
-    r->heard_ms = r->now_ms;
+    r->trust = r->nodes && raft_nodes_alive(r->nodes, node);
+    r->sticky_ms = r->now_ms + r->timing.election_min_ms;
     if (r->verified < r->commit) {
         r->verified = r->commit;
     }
@@ -173,6 +174,7 @@ int raft_on_heartbeat(struct raft *r, const struct raft_message *m, struct raft_
     if (m->term == r->hard.term) {
         reply->context = m->context;
         reply->index = r->verified;
+        reply->commit = r->commit;
     }
     return 0;
 }
@@ -261,6 +263,7 @@ void raft_keep_promises(struct raft *r, struct raft_update *out) {
         struct raft_message *reply = raft_say(r, out, RAFT_APPEND_REPLY, p->ack_to, p->ack_node);
         reply->index = match;
         reply->context = p->ack_context;
+        reply->commit = r->commit;
         p->ack_sent = match;
         if (match >= p->ack_need) {
             p->ack_to = 0;

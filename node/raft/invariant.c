@@ -66,13 +66,18 @@ static void check_peer(const struct raft *r, const struct raft_peer *p) {
     CHECK(p->next <= last + 1);
     CHECK(p->round <= r->round);
     CHECK(p->mark_round <= r->round);
-    CHECK(p->inflight_count == 0 || p->state == RAFT_PEER_REPLICATE);
+    CHECK(p->commit_known <= last);
+    const struct raft_flights *f = p->flights;
+    CHECK(!f || f->count == 0 || p->state == RAFT_PEER_REPLICATE);
     uint64_t before = p->match;
-    for (uint32_t i = 0; i < p->inflight_count; i++) {
-        uint64_t index = p->inflight[(p->inflight_head + i) % RAFT_INFLIGHT_MAX];
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; f && i < f->count; i++) {
+        uint64_t index = f->slots[(f->head + i) % RAFT_INFLIGHT_MAX].last;
         CHECK(index > before && index < p->next);
         before = index;
+        bytes += f->slots[(f->head + i) % RAFT_INFLIGHT_MAX].bytes;
     }
+    CHECK(!f || f->bytes == bytes);
 }
 
 static void check_leader(const struct raft *r) {
@@ -90,6 +95,8 @@ static void check_leader(const struct raft *r) {
         bytes += raft_log_at(&r->log, i)->size;
     }
     CHECK(r->pending_bytes >= bytes);
+    CHECK(r->transfer_to == 0 || raft_config_voter(config, r->transfer_to));
+    CHECK(r->lease_round <= r->round);
 }
 
 static void check_follower(const struct raft *r) {
@@ -99,6 +106,8 @@ static void check_follower(const struct raft *r) {
     CHECK(r->promises.vote_to == 0 || r->promises.vote_to == r->hard.vote);
     CHECK(r->promises.ack_sent <= raft_log_last(&r->log));
     CHECK(r->role == RAFT_FOLLOWER || r->leader == 0);
+    CHECK(!r->trust || (r->leader != 0 && r->nodes));
+    CHECK(!r->transferring || r->role == RAFT_CANDIDATE);
     CHECK(r->role != RAFT_CANDIDATE || r->hard.vote == r->self);
 }
 

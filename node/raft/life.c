@@ -52,15 +52,17 @@ int raft_new(const struct raft_start *start, struct raft **ret_raft) {
     CHECK(start->self != 0);
     CHECK(start->timing.heartbeat_ms > 0);
     CHECK(start->timing.election_max_ms > start->timing.election_min_ms);
+    CHECK(start->timing.lease_ms < start->timing.election_min_ms);
     struct raft *r = calloc(1, sizeof *r);
     if (!r) {
         return ERR_NOMEM;
     }
     r->self = start->self;
     r->timing = start->timing;
+    r->nodes = start->nodes;
     r->stays_joint = start->stays_joint;
     r->hard = start->hard;
-    r->now_ms = r->heard_ms = start->now_ms;
+    r->now_ms = start->now_ms;
     r->random = start->random;
     r->log.base_index = start->base_index;
     r->log.base_term = start->base_term;
@@ -75,6 +77,9 @@ int raft_new(const struct raft_start *start, struct raft **ret_raft) {
     r->commit = r->applied = start->applied;
     raft_chain_commit(&r->chain, r->commit);
     r->durable.index = raft_log_last(&r->log);
+    if (r->hard.term > 0 && !raft_config_only_voter(raft_chain_effective(&r->chain), r->self)) {
+        r->sticky_ms = r->now_ms + r->timing.election_min_ms; /* to a leader of which it knew before the restart */
+    }
     raft_draw_timeout(r);
     *ret_raft = r;
     return 0;
@@ -131,7 +136,7 @@ static void status_of_peers(const struct raft *r, struct raft_status *out) {
             .node = p->node,
             .flags = row->flags,
             .match = p->match,
-            .active = raft_ms_since(r, p->heard_ms) < r->timing.election_max_ms,
+            .active = raft_peer_active(r, p),
             .snapshot = p->state == RAFT_PEER_SNAPSHOT,
         };
     }
@@ -144,6 +149,7 @@ void raft_status(const struct raft *r, struct raft_status *out) {
         .term = r->hard.term,
         .leader = r->leader,
         .leader_node = r->leader_node,
+        .trusts = raft_follower_trusts(r),
         .commit = r->commit,
         .applied = r->applied,
         .first = r->log.base_index + 1,

@@ -3,8 +3,11 @@
 
 #include "raft_internal.h"
 
-static void inflight_clear(struct raft_peer *p) {
-    p->inflight_head = p->inflight_count = 0;
+static void flights_clear(struct raft_peer *p) {
+    if (p->flights) {
+        p->flights->head = p->flights->count = 0;
+        p->flights->bytes = 0;
+    }
 }
 
 void raft_peer_init(struct raft_peer *p, const struct raft_replica *row, uint64_t next, uint64_t now_ms) {
@@ -19,7 +22,8 @@ void raft_peer_probe(struct raft_peer *p, uint64_t next) {
     p->next = next;
     p->probe_sent = p->probe_bare = p->poke = false;
     p->mark_round = 0;
-    inflight_clear(p);
+    p->commit_known = 0; /* who has to be asked may have forgotten */
+    flights_clear(p);
 }
 
 void raft_peer_replicate(struct raft_peer *p) {
@@ -27,7 +31,7 @@ void raft_peer_replicate(struct raft_peer *p) {
     p->next = p->match + 1;
     p->poke = false;
     p->mark_round = 0;
-    inflight_clear(p);
+    flights_clear(p);
 }
 
 void raft_peer_snapshot(struct raft_peer *p) {
@@ -35,24 +39,35 @@ void raft_peer_snapshot(struct raft_peer *p) {
     p->state = RAFT_PEER_SNAPSHOT;
     p->poke = false;
     p->mark_round = 0;
-    inflight_clear(p);
+    flights_clear(p);
 }
 
-bool raft_peer_inflight_full(const struct raft_peer *p) {
-    CHECK(p->inflight_count <= RAFT_INFLIGHT_MAX);
-    return p->inflight_count == RAFT_INFLIGHT_MAX;
+bool raft_peer_may_fly(struct raft_peer *p) {
+    if (!p->flights) {
+        p->flights = calloc(1, sizeof *p->flights);
+    }
+    const struct raft_flights *f = p->flights;
+    return f && f->count < RAFT_INFLIGHT_MAX && f->bytes < RAFT_INFLIGHT_BYTES_MAX;
 }
 
-void raft_peer_inflight_add(struct raft_peer *p, uint64_t last) {
-    CHECK(!raft_peer_inflight_full(p));
-    p->inflight[(p->inflight_head + p->inflight_count) % RAFT_INFLIGHT_MAX] = last;
-    p->inflight_count++;
+void raft_peer_flies(struct raft_peer *p, uint64_t last, size_t bytes) {
+    struct raft_flights *f = p->flights;
+    CHECK(f && f->count < RAFT_INFLIGHT_MAX);
+    CHECK(bytes <= UINT32_MAX);
+    uint32_t at = (f->head + f->count) % RAFT_INFLIGHT_MAX;
+    f->slots[at].last = last;
+    f->slots[at].bytes = (uint32_t)bytes;
+    f->count++;
+    f->bytes += bytes;
 }
 
-static void inflight_free_up_to(struct raft_peer *p, uint64_t match) {
-    while (p->inflight_count > 0 && p->inflight[p->inflight_head] <= match) {
-        p->inflight_head = (p->inflight_head + 1) % RAFT_INFLIGHT_MAX;
-        p->inflight_count--;
+static void flights_land(struct raft_peer *p, uint64_t match) {
+    struct raft_flights *f = p->flights;
+    while (f && f->count > 0 && f->slots[f->head].last <= match) {
+        CHECK(f->bytes >= f->slots[f->head].bytes);
+        f->bytes -= f->slots[f->head].bytes;
+        f->head = (f->head + 1) % RAFT_INFLIGHT_MAX;
+        f->count--;
     }
 }
 
@@ -61,7 +76,7 @@ void raft_peer_accepted(struct raft_peer *p, uint64_t match, uint64_t base) {
         return; /* overtaken by a later acknowledgement */
     }
     p->match = match;
-    inflight_free_up_to(p, match);
+    flights_land(p, match);
     bool fed_by_log = p->state == RAFT_PEER_SNAPSHOT && match >= base;
     if (p->state == RAFT_PEER_PROBE || fed_by_log) {
         raft_peer_replicate(p);
@@ -94,20 +109,34 @@ int raft_peers_rebuild(struct raft *r) {
         if (row->id == r->self) {
             continue;
         }
-        const struct raft_peer *before = raft_peer_find(r, row->id);
+        struct raft_peer *before = raft_peer_find(r, row->id);
         if (before) {
             peers[count++] = *before;
+            before->flights = NULL; /* moved */
         } else {
             raft_peer_init(&peers[count++], row, raft_log_last(&r->log) + 1, r->now_ms);
         }
     }
-    free(r->peers);
+    raft_peers_release(r);
     r->peers = peers;
     r->peer_count = count;
     return 0;
 }
 
+void raft_peers_land(struct raft *r) {
+    for (size_t i = 0; i < r->peer_count; i++) {
+        struct raft_peer *p = &r->peers[i];
+        if (p->flights && p->flights->count == 0) {
+            free(p->flights);
+            p->flights = NULL;
+        }
+    }
+}
+
 void raft_peers_release(struct raft *r) {
+    for (size_t i = 0; i < r->peer_count; i++) {
+        free(r->peers[i].flights);
+    }
     free(r->peers);
     r->peers = NULL;
     r->peer_count = 0;

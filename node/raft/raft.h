@@ -26,7 +26,8 @@
 #define RAFT_ENTRY_MAX (256 * 1024)        /* bytes of one entry's data */
 #define RAFT_APPEND_BYTES_MAX (512 * 1024) /* payload of one append message, unless a single entry is larger */
 #define RAFT_APPEND_ENTRIES_MAX 256
-#define RAFT_INFLIGHT_MAX 16  /* append messages under way to one replica */
+#define RAFT_INFLIGHT_MAX 16  /* append messages under way to one replica, */
+#define RAFT_INFLIGHT_BYTES_MAX (1024 * 1024) /* and their payload: beyond, the next waits for an acknowledgement */
 #define RAFT_READS_MAX 4096   /* reads waiting for their quorum */
 #define RAFT_PENDING_MAX 4096 /* entries appended by a leader and not committed: beyond, ERR_BUSY */
 #define RAFT_PENDING_BYTES_MAX (8 * 1024 * 1024)
@@ -91,14 +92,19 @@ void raft_entry_unref(struct raft_entry *e);
 enum raft_message_kind {
     RAFT_PREVOTE,         /* term: the term it would start; index, log_term: last entry */
     RAFT_PREVOTE_REPLY,   /* reject; term: the term asked for when granted, the own term when rejected */
-    RAFT_VOTE,            /* index, log_term: last entry */
+    RAFT_VOTE,            /* index, log_term: last entry; context: RAFT_VOTE_TRANSFER or 0 */
     RAFT_VOTE_REPLY,      /* reject */
     RAFT_APPEND,          /* index, log_term: the entry before; commit; entries; context: read round */
-    RAFT_APPEND_REPLY,    /* index: match, or when rejected: the index to retry after; log_term: term there; context */
+    RAFT_APPEND_REPLY,    /* index: match, or when rejected: the index to retry after; log_term: term there; context;
+                             commit: as the follower knows it */
     RAFT_HEARTBEAT,       /* commit (never past what is known to match, §5.3); context: read round */
-    RAFT_HEARTBEAT_REPLY, /* context; index: up to where the follower has verified its log against this leader's */
+    RAFT_HEARTBEAT_REPLY, /* context; index: up to where the follower has verified its log against this leader's;
+                             commit: as the follower knows it */
+    RAFT_TIMEOUT_NOW,     /* the leader hands its leadership over (thesis §3.10) */
     RAFT_MESSAGE_KINDS
 };
+
+#define RAFT_VOTE_TRANSFER 1 /* the leader itself asked for this election: nobody needs to stick to it */
 
 struct raft_message {
     enum raft_message_kind kind;
@@ -131,6 +137,8 @@ enum raft_event_kind {
     RAFT_EV_SNAPSHOT,      /* a snapshot has been received and staged completely: may it be installed? */
     RAFT_EV_SNAPSHOT_SENT, /* the host finished (ok) or gave up (!ok) sending one to a replica */
     RAFT_EV_UNREACHABLE,   /* messages to a node may have been lost: back to probing */
+    RAFT_EV_NODE,          /* what raft_start.nodes says of a node has changed, or may be doubted; see there */
+    RAFT_EV_TRANSFER,      /* hand the leadership to a replica (thesis §3.10); see below */
     RAFT_EV_CAMPAIGN       /* start an election at once (a group created with this single voter; tests) */
 };
 
@@ -138,7 +146,11 @@ enum raft_event_kind {
  * entry of its own term, and no other configuration is uncommitted or joint. A change of voters of more than adding
  * or removing learners must be given as a joint configuration (VOTER / VOTER_OLD); when that is committed the leader
  * itself appends the final one (rows that are only VOTER_OLD dropped); a host that `stays_joint` says when, by
- * RAFT_EV_LEAVE. A leader that is not a voter of a committed final configuration steps down. */
+ * RAFT_EV_LEAVE. A leader that is not a voter of a committed final configuration hands over and steps down.
+ *
+ * RAFT_EV_TRANSFER: refused unless leader (ERR_NOT_LEADER), settled and not handing over already (ERR_BUSY), and given
+ * another voter (ERR_INVALID). Until the replica has caught up and campaigned, or an election timeout has passed,
+ * proposals get ERR_BUSY. */
 struct raft_event {
     enum raft_event_kind kind;
     uint64_t now_ms;
@@ -166,6 +178,11 @@ struct raft_event {
             bool ok;
         } sent;
         uint32_t node;
+        struct {
+            uint32_t node;
+            bool alive; /* false to doubt a single leader, too: this replica takes its node for lost */
+        } liveness;
+        uint64_t transfer; /* replica id */
     };
 };
 
@@ -208,10 +225,33 @@ struct raft;
 
 enum raft_role { RAFT_FOLLOWER, RAFT_PRECANDIDATE, RAFT_CANDIDATE, RAFT_LEADER };
 
+/* ---- the nodes ------------------------------------------------------------------------------------------------- */
+
+/* Which nodes the host hears. One table for all groups of a host, so that a thousand groups need no heartbeats of
+ * their own:
+ *   - a follower that knows everything committed trusts its leader while the leader's node is heard without a break,
+ *     and runs no timer;
+ *   - a leader whose replicas on living nodes have all confirmed that they know everything committed runs none either.
+ * It holds on these conditions, for which the host answers: a message between two living nodes is lost only when a
+ * session breaks; a session that breaks is told (RAFT_EV_UNREACHABLE at the sender, RAFT_EV_NODE not alive at the
+ * receiver); so is a node that came back with another memory (not alive, then alive).
+ * The host changes the table first, then tells every replica that has to do with the node by RAFT_EV_NODE; `alive` is
+ * also told when messages pass again after a session broke. Trust is no promise: only elections depend on it. */
+struct raft_nodes;
+
+int raft_nodes_new(struct raft_nodes **ret_nodes);
+void raft_nodes_free(struct raft_nodes *nodes);
+/* since_ms: alive since then; or last heard then. ERR_NOMEM: nothing changed. */
+int raft_nodes_set(struct raft_nodes *nodes, uint32_t node, bool alive, uint64_t since_ms);
+bool raft_nodes_alive(const struct raft_nodes *nodes, uint32_t node);        /* false: never heard of */
+uint64_t raft_nodes_since_ms(const struct raft_nodes *nodes, uint32_t node); /* 0: never heard of */
+
 struct raft_timing {
-    uint32_t heartbeat_ms;
+    uint32_t heartbeat_ms;    /* of a group with something to do */
     uint32_t election_min_ms; /* timeouts are drawn from [min, max) */
     uint32_t election_max_ms;
+    uint32_t lease_ms; /* a leader that a quorum heard within this time answers reads by itself; less than
+                          election_min_ms by more than clocks may run apart within it. 0: every read asks a quorum */
 };
 
 struct raft_hard {
@@ -222,7 +262,8 @@ struct raft_hard {
 struct raft_start {
     uint64_t self; /* own replica id */
     struct raft_timing timing;
-    bool stays_joint; /* a joint configuration is left when the host says so: voters need more than the log */
+    const struct raft_nodes *nodes; /* outlives the core; NULL: heartbeats and timers as in the paper */
+    bool stays_joint;               /* a joint configuration is left when the host says so: voters need more than the log */
     struct raft_hard hard;
     uint64_t base_index, base_term;        /* the log starts after this */
     const struct raft_config *base_config; /* in force at the base; count 0 for a replica that awaits its first
@@ -257,7 +298,7 @@ struct raft_progress {
     uint32_t node;
     uint8_t flags;
     uint64_t match;
-    bool active;   /* heard from within an election timeout */
+    bool active;   /* heard from within an election timeout; or on a living node and up to date */
     bool snapshot; /* being fed one */
 };
 
@@ -265,6 +306,7 @@ struct raft_status {
     enum raft_role role;
     uint64_t self, term, leader;           /* leader: replica id, 0 unknown */
     uint32_t leader_node;                  /* 0 unknown */
+    bool trusts;                           /* follower: its leader, by its node, without a timer */
     uint64_t commit, applied, first, last; /* first: base + 1 */
     uint64_t log_bytes;                    /* memory of the retained entries */
     bool own_term_committed;

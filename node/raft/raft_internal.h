@@ -122,20 +122,31 @@ struct raft_peer {
     uint64_t commit_sent; /* what it can know of the commit index when nothing was lost */
     uint64_t mark;        /* last entry sent before round mark_round; 0 rounds: no mark */
     uint64_t mark_round;
-    uint32_t inflight_head, inflight_count;
-    uint64_t inflight[RAFT_INFLIGHT_MAX]; /* last entry of each append under way */
+    uint64_t commit_known;        /* the commit index it said it knows */
+    struct raft_flights *flights; /* appends under way; NULL: none */
+};
+
+struct raft_flights {
+    uint32_t head, count;
+    uint64_t bytes;
+    struct {
+        uint64_t last; /* entry of the append */
+        uint32_t bytes;
+    } slots[RAFT_INFLIGHT_MAX];
 };
 
 void raft_peer_init(struct raft_peer *p, const struct raft_replica *row, uint64_t next, uint64_t now_ms);
 void raft_peer_probe(struct raft_peer *p, uint64_t next);
 void raft_peer_replicate(struct raft_peer *p);
 void raft_peer_snapshot(struct raft_peer *p);
-bool raft_peer_inflight_full(const struct raft_peer *p);
-void raft_peer_inflight_add(struct raft_peer *p, uint64_t last);
+/* Whether another append may be under way (false also when there is no memory for it), and that it is. */
+bool raft_peer_may_fly(struct raft_peer *p);
+void raft_peer_flies(struct raft_peer *p, uint64_t last, size_t bytes);
 void raft_peer_accepted(struct raft_peer *p, uint64_t match, uint64_t base);
 struct raft_peer *raft_peer_find(const struct raft *r, uint64_t id);
 int raft_peers_rebuild(struct raft *r); /* one for each row of the effective configuration except the own */
 void raft_peers_release(struct raft *r);
+void raft_peers_land(struct raft *r); /* gives back the memory of what was under way */
 
 /* ---- the core --------------------------------------------------------------------------------------------------- */
 
@@ -161,6 +172,7 @@ struct raft_promises {
 struct raft {
     uint64_t self;
     struct raft_timing timing;
+    const struct raft_nodes *nodes;
     bool stays_joint;
     uint64_t leave_index; /* of the joint configuration that may be left */
     enum raft_role role;
@@ -179,8 +191,11 @@ struct raft {
     uint64_t install_seq;
 
     /* not leader */
-    uint64_t heard_ms;    /* last word of the current leader */
+    bool trust;           /* the leader's node was heard without a break since the leader's last word */
+    bool transferring;    /* CANDIDATE: the leader asked for it */
+    uint32_t hurry_ms;    /* the next pre-vote comes so soon after this one; 0: at the usual time */
     uint64_t election_ms; /* when to campaign */
+    uint64_t sticky_ms;   /* no vote, nor pre-vote, before: the leader may count on it (thesis §4.2.3, §6.4.1) */
     uint32_t granted;     /* votes or pre-votes, one bit for each row of the effective configuration */
     bool votes_asked;     /* CANDIDATE: the own vote is durable and the requests are out */
     uint64_t verified;    /* the log equals the current term's leader's up to here */
@@ -189,8 +204,15 @@ struct raft {
     /* leader */
     struct raft_peer *peers;
     size_t peer_count;
-    uint64_t heartbeat_due_ms;
-    uint64_t round; /* of heartbeats, for reads and for noticing losses */
+    uint64_t heartbeat_due_ms; /* UINT64_MAX: the group is quiet */
+    uint64_t round;            /* of heartbeats, for reads and for noticing losses */
+    uint64_t lease_round;      /* its answers renew the lease; 0: none is out */
+    uint64_t lease_round_ms;   /* when it began */
+    uint64_t lease_ms;         /* reads need no round before */
+    bool lease_void;           /* for this term: somebody was allowed to ignore it */
+    uint64_t transfer_to;      /* replica that is to lead; 0: none */
+    uint64_t transfer_ms;      /* until when */
+    bool transfer_sent;
     uint64_t pending_bytes;
     struct raft_reads reads;
 
@@ -220,11 +242,14 @@ void raft_become_follower(struct raft *r, uint64_t term, uint64_t leader, uint32
 void raft_draw_timeout(struct raft *r);
 bool raft_may_campaign(const struct raft *r);
 int raft_campaign(struct raft *r, struct raft_update *out);
+void raft_wake_soon(struct raft *r); /* the leader is lost: campaign before the others, or after them, by rank */
+bool raft_follower_trusts(const struct raft *r);
 int raft_election_persisted(struct raft *r, struct raft_update *out);
 int raft_on_prevote(struct raft *r, const struct raft_message *m, struct raft_update *out);
 int raft_on_prevote_reply(struct raft *r, const struct raft_message *m);
 int raft_on_vote(struct raft *r, const struct raft_message *m, struct raft_update *out);
 int raft_on_vote_reply(struct raft *r, const struct raft_message *m);
+int raft_on_timeout_now(struct raft *r, const struct raft_message *m);
 
 /* follower.c */
 int raft_on_append(struct raft *r, const struct raft_message *m, struct raft_update *out);
@@ -237,15 +262,22 @@ int raft_on_append_reply(struct raft *r, const struct raft_message *m);
 int raft_on_heartbeat_reply(struct raft *r, const struct raft_message *m);
 void raft_on_snapshot_sent(struct raft *r, uint64_t replica, uint64_t index, bool ok);
 void raft_on_unreachable(struct raft *r, uint32_t node);
-void raft_leader_tick(struct raft *r);
+int raft_on_node(struct raft *r, uint32_t node, bool alive, struct raft_update *out);
+int raft_on_transfer(struct raft *r, uint64_t to);
+int raft_leader_tick(struct raft *r, struct raft_update *out);
+bool raft_leader_settled(const struct raft *r); /* its configuration, and not handing over */
+void raft_leader_rest(struct raft *r);          /* sets the timer, or none */
+bool raft_peer_active(const struct raft *r, const struct raft_peer *p);
 int raft_leader_settle(struct raft *r); /* commit, leave a joint configuration, start and finish read rounds */
 void raft_leader_send(struct raft *r, struct raft_update *out);
 bool raft_leader_must_resign(const struct raft *r);
+void raft_leader_resign(struct raft *r, struct raft_update *out);
 bool raft_own_term_committed(const struct raft *r);
 uint64_t raft_ms_since(const struct raft *r, uint64_t then_ms);
 
 /* reads.c */
 int raft_reads_add(struct raft *r, uint64_t handle);
+void raft_round_begin(struct raft *r);
 void raft_reads_settle(struct raft *r);
 void raft_reads_fail(struct raft *r); /* the leadership is over */
 void raft_reads_drop_answered(struct raft *r);

@@ -6,7 +6,7 @@
 
 #include "raft_internal.h"
 
-#define READS_CAPACITY_MIN 16 /* more is given back when nothing waits */
+#define READS_CAPACITY_MIN 16
 
 void raft_reads_release(struct raft_reads *reads) {
     free(reads->slots);
@@ -22,8 +22,8 @@ void raft_reads_drop_answered(struct raft *r) {
     reads->count -= reads->answered;
     memmove(reads->slots, reads->slots + reads->answered, reads->count * sizeof *reads->slots);
     reads->answered = 0;
-    if (reads->count == 0 && reads->capacity > READS_CAPACITY_MIN) {
-        raft_reads_release(reads);
+    if (reads->count == 0) {
+        raft_reads_release(reads); /* a quiet group keeps nothing */
     }
 }
 
@@ -69,10 +69,49 @@ static bool finish_round(struct raft *r) {
     return true;
 }
 
+void raft_round_begin(struct raft *r) {
+    r->round++;
+    if (r->lease_round == 0) {
+        r->lease_round = r->round;
+        r->lease_round_ms = r->now_ms;
+    }
+}
+
+static bool answered_lease(void *ctx, uint64_t id) {
+    const struct raft *r = ctx;
+    const struct raft_peer *p = id == r->self ? NULL : raft_peer_find(r, id);
+    CHECK(id == r->self || p != NULL);
+    return !p || p->round >= r->lease_round;
+}
+
+/* Everyone of the quorum that answered a round votes for nobody else within an election timeout of hearing it, also
+ * after a restart, so until a little less than that after the round began nobody else leads (thesis §6.4.1). Clocks
+ * are assumed to run apart within that time by less than the difference. */
+static void renew_lease(struct raft *r) {
+    if (r->lease_round != 0 && raft_config_quorum(raft_chain_effective(&r->chain), answered_lease, r)) {
+        r->lease_ms = r->lease_round_ms + r->timing.lease_ms;
+        r->lease_round = 0;
+    }
+}
+
+static bool lease_holds(const struct raft *r) {
+    return r->timing.lease_ms > 0 && r->now_ms < r->lease_ms && !r->lease_void && r->transfer_to == 0;
+}
+
+static void answer_by_lease(struct raft *r) {
+    struct raft_reads *reads = &r->reads;
+    for (size_t i = reads->answered + reads->asked; i < reads->count; i++) {
+        reads->slots[i].index = r->commit;
+    }
+    reads->answered = reads->count;
+    reads->asked = 0;
+}
+
 static void start_round(struct raft *r) {
     struct raft_reads *reads = &r->reads;
     CHECK(reads->asked == 0);
-    reads->round = ++r->round;
+    raft_round_begin(r);
+    reads->round = r->round;
     for (size_t i = reads->answered; i < reads->count; i++) {
         reads->slots[i].index = r->commit;
     }
@@ -87,6 +126,11 @@ static void start_round(struct raft *r) {
 
 void raft_reads_settle(struct raft *r) {
     struct raft_reads *reads = &r->reads;
+    renew_lease(r);
+    if (lease_holds(r) && raft_own_term_committed(r)) {
+        answer_by_lease(r);
+        return;
+    }
     if (reads->asked > 0 && !finish_round(r)) {
         return;
     }

@@ -24,11 +24,19 @@ static struct raft_peer *answering_peer(struct raft *r, const struct raft_messag
     return p;
 }
 
-static void heard_from(struct raft *r, struct raft_peer *p, uint64_t context) {
-    CHECK(context <= r->round);
+static bool plausible_answer(const struct raft *r, const struct raft_message *m) {
+    uint64_t last = raft_log_last(&r->log);
+    return m->context <= r->round && m->index <= last && m->commit <= last;
+}
+
+static void heard_from(struct raft *r, struct raft_peer *p, const struct raft_message *m) {
+    CHECK(m->context <= r->round);
     p->heard_ms = r->now_ms;
-    if (context > p->round) {
-        p->round = context;
+    if (m->context > p->round) {
+        p->round = m->context;
+    }
+    if (m->commit > p->commit_known) {
+        p->commit_known = m->commit;
     }
 }
 
@@ -46,10 +54,10 @@ int raft_on_append_reply(struct raft *r, const struct raft_message *m) {
     if (!p) {
         return 0;
     }
-    if (m->context > r->round || m->index > raft_log_last(&r->log)) {
+    if (!plausible_answer(r, m)) {
         return ERR_PROTOCOL;
     }
-    heard_from(r, p, m->context);
+    heard_from(r, p, m);
     if (m->reject) {
         peer_rejected(r, p, m);
     } else {
@@ -66,10 +74,10 @@ int raft_on_heartbeat_reply(struct raft *r, const struct raft_message *m) {
     if (!p) {
         return 0;
     }
-    if (m->context > r->round || m->index > raft_log_last(&r->log)) {
+    if (!plausible_answer(r, m)) {
         return ERR_PROTOCOL;
     }
-    heard_from(r, p, m->context);
+    heard_from(r, p, m);
     if (p->state != RAFT_PEER_REPLICATE) {
         return 0;
     }
@@ -109,43 +117,176 @@ void raft_on_unreachable(struct raft *r, uint32_t node) {
 
 /* ---- time ------------------------------------------------------------------------------------------------------- */
 
-static bool peer_active(const struct raft *r, const struct raft_peer *p) {
-    return raft_ms_since(r, p->heard_ms) < r->timing.election_max_ms;
+static bool living(const struct raft *r, const struct raft_peer *p) {
+    return !r->nodes || raft_nodes_alive(r->nodes, p->node);
 }
 
-static bool active(void *ctx, uint64_t id) {
+/* It holds everything, knows that all of it is committed, and has said so. */
+static bool at_rest(const struct raft *r, const struct raft_peer *p) {
+    uint64_t last = raft_log_last(&r->log);
+    return p->state == RAFT_PEER_REPLICATE && p->match == last && p->commit_known == last;
+}
+
+bool raft_peer_active(const struct raft *r, const struct raft_peer *p) {
+    bool heard = raft_ms_since(r, p->heard_ms) < r->timing.election_max_ms;
+    return living(r, p) && (heard || (r->nodes && at_rest(r, p)));
+}
+
+static bool heard_lately(void *ctx, uint64_t id) {
     const struct raft *r = ctx;
     if (id == r->self) {
         return true;
     }
     const struct raft_peer *p = raft_peer_find(r, id);
     CHECK(p != NULL);
-    return peer_active(r, p);
+    if (!r->nodes) {
+        return raft_peer_active(r, p);
+    }
+    uint64_t since_ms = raft_nodes_since_ms(r->nodes, p->node);
+    return living(r, p) || r->now_ms < since_ms + r->timing.election_min_ms;
 }
 
-void raft_leader_tick(struct raft *r) {
+/* Check-quorum (thesis §6.2). Those who trust this node are told at once, by the pre-vote for another term. */
+static int check_quorum(struct raft *r, struct raft_update *out) {
+    if (raft_config_quorum(raft_chain_effective(&r->chain), heard_lately, r)) {
+        return 0;
+    }
+    raft_become_follower(r, r->hard.term, 0, 0);
+    return r->nodes ? raft_campaign(r, out) : 0;
+}
+
+static void beat(struct raft *r, struct raft_peer *p) {
+    p->want_heartbeat = true;
+    if (p->state == RAFT_PEER_PROBE && p->probe_sent) {
+        p->probe_sent = false;
+        p->probe_bare = true;
+    }
+    if (p->state == RAFT_PEER_REPLICATE && p->mark_round == 0) {
+        p->mark = p->next - 1;
+        p->mark_round = r->round;
+    }
+}
+
+int raft_leader_tick(struct raft *r, struct raft_update *out) {
     CHECK(r->role == RAFT_LEADER);
     if (r->peer_count == 0 || r->now_ms < r->heartbeat_due_ms) {
-        return;
+        return 0;
     }
-    if (!raft_config_quorum(raft_chain_effective(&r->chain), active, r)) {
-        raft_become_follower(r, r->hard.term, 0, 0); /* check-quorum, thesis §6.2 */
-        return;
+    int rc = check_quorum(r, out);
+    if (rc != 0 || r->role != RAFT_LEADER) {
+        return rc;
+    }
+    if (r->now_ms >= r->transfer_ms) {
+        r->transfer_to = 0; /* it did not come to it: go on leading */
     }
     r->heartbeat_due_ms = r->now_ms + r->timing.heartbeat_ms;
-    r->round++;
+    raft_round_begin(r);
     for (size_t i = 0; i < r->peer_count; i++) {
         struct raft_peer *p = &r->peers[i];
-        p->want_heartbeat = true;
-        if (p->state == RAFT_PEER_PROBE && p->probe_sent) {
-            p->probe_sent = false;
-            p->probe_bare = true;
-        }
-        if (p->state == RAFT_PEER_REPLICATE && p->mark_round == 0) {
-            p->mark = p->next - 1;
-            p->mark_round = r->round;
+        bool idle = r->nodes && r->reads.asked == 0 && at_rest(r, p);
+        if (living(r, p) && !idle) {
+            beat(r, p);
         }
     }
+    return 0;
+}
+
+int raft_on_node(struct raft *r, uint32_t node, bool alive, struct raft_update *out) {
+    if (r->role != RAFT_LEADER) {
+        if (r->nodes && !alive && r->leader != 0 && r->leader_node == node) {
+            raft_wake_soon(r);
+        }
+        return 0;
+    }
+    if (!alive) {
+        raft_on_unreachable(r, node);
+        return check_quorum(r, out);
+    }
+    for (size_t i = 0; i < r->peer_count; i++) {
+        struct raft_peer *p = &r->peers[i];
+        if (p->node == node && p->state == RAFT_PEER_REPLICATE) {
+            raft_peer_probe(p, p->match + 1);
+        } else if (p->node == node && p->state == RAFT_PEER_PROBE) {
+            p->probe_sent = false;
+        }
+    }
+    return 0;
+}
+
+static bool quiet(struct raft *r) {
+    uint64_t last = raft_log_last(&r->log);
+    bool done = r->commit == last && r->durable.index == last && raft_leader_settled(r);
+    if (!r->nodes || !done || r->reads.count > r->reads.answered) {
+        return false;
+    }
+    for (size_t i = 0; i < r->peer_count; i++) {
+        const struct raft_peer *p = &r->peers[i];
+        if (living(r, p) && !at_rest(r, p)) {
+            return false;
+        }
+    }
+    return raft_config_quorum(raft_chain_effective(&r->chain), heard_lately, r);
+}
+
+void raft_leader_rest(struct raft *r) {
+    if (quiet(r)) {
+        r->heartbeat_due_ms = UINT64_MAX;
+        raft_peers_land(r);
+    } else if (r->heartbeat_due_ms == UINT64_MAX) {
+        r->heartbeat_due_ms = r->now_ms + r->timing.heartbeat_ms;
+    }
+}
+
+/* ---- handing over ----------------------------------------------------------------------------------------------- */
+
+bool raft_leader_settled(const struct raft *r) {
+    const struct raft_config *config = raft_chain_effective(&r->chain);
+    return r->transfer_to == 0 && config == &r->chain.committed->config && !raft_config_joint(config) &&
+           raft_own_term_committed(r);
+}
+
+int raft_on_transfer(struct raft *r, uint64_t to) {
+    if (r->role != RAFT_LEADER) {
+        return ERR_NOT_LEADER;
+    }
+    if (!raft_leader_settled(r)) {
+        return ERR_BUSY;
+    }
+    if (to == r->self || !raft_config_voter(raft_chain_effective(&r->chain), to)) {
+        return ERR_INVALID;
+    }
+    r->transfer_to = to;
+    r->transfer_ms = r->now_ms + r->timing.election_max_ms;
+    r->transfer_sent = false;
+    return 0;
+}
+
+static void send_timeout_now(struct raft *r, const struct raft_peer *p, struct raft_update *out) {
+    (void)raft_say(r, out, RAFT_TIMEOUT_NOW, p->id, p->node);
+    r->transfer_sent = true;
+    r->lease_void = true; /* however late that message comes, it lets others vote */
+}
+
+bool raft_leader_must_resign(const struct raft *r) {
+    const struct raft_config *config = raft_chain_effective(&r->chain);
+    return r->role == RAFT_LEADER && config == &r->chain.committed->config && !raft_config_joint(config) &&
+           !raft_config_voter(config, r->self);
+}
+
+/* The others need not find out by themselves that nobody leads any more. */
+void raft_leader_resign(struct raft *r, struct raft_update *out) {
+    const struct raft_peer *best = NULL;
+    for (size_t i = 0; i < r->peer_count; i++) {
+        const struct raft_peer *p = &r->peers[i];
+        bool voter = raft_config_voter(raft_chain_effective(&r->chain), p->id);
+        if (voter && living(r, p) && (!best || p->match > best->match)) {
+            best = p;
+        }
+    }
+    if (best) {
+        send_timeout_now(r, best, out);
+    }
+    raft_become_follower(r, r->hard.term, 0, 0);
 }
 
 /* ---- commit ----------------------------------------------------------------------------------------------------- */
@@ -213,24 +354,18 @@ int raft_leader_settle(struct raft *r) {
     return 0;
 }
 
-bool raft_leader_must_resign(const struct raft *r) {
-    const struct raft_config *config = raft_chain_effective(&r->chain);
-    return r->role == RAFT_LEADER && config == &r->chain.committed->config && !raft_config_joint(config) &&
-           !raft_config_voter(config, r->self);
-}
-
 /* ---- sending ---------------------------------------------------------------------------------------------------- */
 
 /* One at a time, and only to replicas that show life; the host asks again by reporting the end of the transfer. */
 static void ask_for_snapshot(const struct raft *r, struct raft_peer *p, struct raft_update *out) {
-    if (peer_active(r, p)) {
+    if (raft_peer_active(r, p)) {
         raft_peer_snapshot(p);
         CHECK(out->snapshot_count < RAFT_REPLICAS_MAX);
         out->snapshot_to[out->snapshot_count++] = p->id;
     }
 }
 
-static uint32_t slice(const struct raft *r, uint64_t from) {
+static uint32_t slice(const struct raft *r, uint64_t from, size_t *ret_bytes) {
     uint32_t count = 0;
     size_t bytes = 0;
     while (count < RAFT_APPEND_ENTRIES_MAX) {
@@ -241,6 +376,7 @@ static uint32_t slice(const struct raft *r, uint64_t from) {
         bytes += e->size;
         count++;
     }
+    *ret_bytes = bytes;
     return count;
 }
 
@@ -252,7 +388,8 @@ static void send_append(struct raft *r, struct raft_peer *p, bool bare, struct r
     m->log_term = raft_log_term(&r->log, previous);
     m->commit = r->commit;
     m->context = r->round;
-    m->entry_count = bare ? 0 : slice(r, p->next);
+    size_t bytes = 0;
+    m->entry_count = bare ? 0 : slice(r, p->next, &bytes);
     if (m->entry_count > 0) {
         m->entries = &r->log.slots[r->log.head + (size_t)(previous - r->log.base_index)];
     }
@@ -266,7 +403,7 @@ static void send_append(struct raft *r, struct raft_peer *p, bool bare, struct r
         p->probe_sent = true;
     } else if (m->entry_count > 0) {
         p->next = last + 1;
-        raft_peer_inflight_add(p, last);
+        raft_peer_flies(p, last, bytes);
     }
 }
 
@@ -295,7 +432,7 @@ static unsigned send_entries(struct raft *r, struct raft_peer *p, struct raft_up
         return 1;
     }
     unsigned sent = 0;
-    while (sent < RAFT_SENDS_MAX && p->next <= raft_log_last(&r->log) && !raft_peer_inflight_full(p)) {
+    while (sent < RAFT_SENDS_MAX && p->next <= raft_log_last(&r->log) && raft_peer_may_fly(p)) {
         send_append(r, p, false, out);
         sent++;
     }
@@ -315,6 +452,9 @@ void raft_leader_send(struct raft *r, struct raft_update *out) {
         bool news = sent == 0 && visible > p->commit_sent; /* followers apply within one hop */
         if (p->want_heartbeat || news) {
             send_heartbeat(r, p, visible, out);
+        }
+        if (p->id == r->transfer_to && !r->transfer_sent && p->match == raft_log_last(&r->log)) {
+            send_timeout_now(r, p, out);
         }
     }
 }

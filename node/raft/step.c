@@ -80,6 +80,7 @@ int raft_append_config(struct raft *r, const struct raft_config *config) {
     if (rc == 0) {
         rc = raft_peers_rebuild(r);
     }
+    r->lease_ms = r->lease_round = 0; /* it was given by the voters of another configuration */
     buf_release(&bytes);
     return rc;
 }
@@ -95,15 +96,15 @@ void raft_set_commit(struct raft *r, uint64_t commit) {
 
 static int on_tick(struct raft *r, struct raft_update *out) {
     if (r->role == RAFT_LEADER) {
-        raft_leader_tick(r);
-        return 0;
+        return raft_leader_tick(r, out);
     }
     return r->now_ms >= r->election_ms ? raft_campaign(r, out) : 0;
 }
 
 static int on_message(struct raft *r, const struct raft_message *m, struct raft_update *out) {
     bool request =
-        m->kind == RAFT_PREVOTE || m->kind == RAFT_VOTE || m->kind == RAFT_APPEND || m->kind == RAFT_HEARTBEAT;
+        m->kind == RAFT_PREVOTE || m->kind == RAFT_VOTE || m->kind == RAFT_APPEND || m->kind == RAFT_HEARTBEAT ||
+        m->kind == RAFT_TIMEOUT_NOW;
     if (m->to != r->self || m->from == 0 || m->from == r->self || m->term > RAFT_TERM_MAX ||
         (request && m->term == 0)) {
         return ERR_PROTOCOL;
@@ -125,6 +126,8 @@ static int on_message(struct raft *r, const struct raft_message *m, struct raft_
         return raft_on_heartbeat(r, m, out);
     case RAFT_HEARTBEAT_REPLY:
         return raft_on_heartbeat_reply(r, m);
+    case RAFT_TIMEOUT_NOW:
+        return raft_on_timeout_now(r, m);
     case RAFT_MESSAGE_KINDS:
         break;
     }
@@ -138,7 +141,8 @@ static int on_propose(struct raft *r, const void *data, size_t size, struct raft
     if (size > RAFT_ENTRY_MAX) {
         return ERR_TOO_LARGE;
     }
-    if (raft_log_last(&r->log) - r->commit >= RAFT_PENDING_MAX || r->pending_bytes + size > RAFT_PENDING_BYTES_MAX) {
+    if (r->transfer_to != 0 || raft_log_last(&r->log) - r->commit >= RAFT_PENDING_MAX ||
+        r->pending_bytes + size > RAFT_PENDING_BYTES_MAX) {
         return ERR_BUSY;
     }
     int rc = raft_append_own(r, RAFT_ENTRY_COMMAND, data, size);
@@ -154,8 +158,7 @@ static int on_config(struct raft *r, const struct raft_config *wanted, struct ra
         return ERR_NOT_LEADER;
     }
     const struct raft_config *current = raft_chain_effective(&r->chain);
-    bool settled = current == &r->chain.committed->config && !raft_config_joint(current);
-    if (!settled || !raft_own_term_committed(r)) {
+    if (!raft_leader_settled(r)) {
         return ERR_BUSY;
     }
     int rc = raft_config_check_change(current, wanted);
@@ -225,6 +228,10 @@ static int dispatch(struct raft *r, const struct raft_event *event, struct raft_
     case RAFT_EV_UNREACHABLE:
         raft_on_unreachable(r, event->node);
         return 0;
+    case RAFT_EV_NODE:
+        return raft_on_node(r, event->liveness.node, event->liveness.alive, out);
+    case RAFT_EV_TRANSFER:
+        return raft_on_transfer(r, event->transfer);
     case RAFT_EV_CAMPAIGN:
         return r->role == RAFT_LEADER ? 0 : raft_campaign(r, out);
     }
@@ -284,7 +291,9 @@ static int finish(struct raft *r, struct raft_update *out) {
     }
     raft_keep_promises(r, out);
     if (raft_leader_must_resign(r)) {
-        raft_become_follower(r, r->hard.term, 0, 0);
+        raft_leader_resign(r, out);
+    } else if (r->role == RAFT_LEADER) {
+        raft_leader_rest(r);
     }
     out->commit = r->commit;
     out->role_changed = r->role != r->change.role_before;
@@ -304,5 +313,5 @@ uint64_t raft_wake_ms(const struct raft *r) {
     if (r->role == RAFT_LEADER) {
         return r->peer_count > 0 ? r->heartbeat_due_ms : UINT64_MAX;
     }
-    return raft_may_campaign(r) ? r->election_ms : UINT64_MAX;
+    return raft_may_campaign(r) && !raft_follower_trusts(r) ? r->election_ms : UINT64_MAX;
 }

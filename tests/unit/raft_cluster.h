@@ -53,6 +53,7 @@ struct cluster_disk {
 struct cluster_replica {
     uint64_t id;
     struct raft *raft; /* NULL: down, or not created */
+    struct raft_nodes *nodes;
     struct cluster_disk disk;
     struct cluster_batch *batches; /* not yet durable, oldest first */
     size_t batch_count;
@@ -72,7 +73,10 @@ struct cluster {
     struct cluster_replica replicas[CLUSTER_MAX + 1]; /* by id, 0 unused */
     uint64_t now_ms;
     uint64_t random;  /* what the next events carry */
-    bool stays_joint; /* of replicas that start from now on */
+    /* of replicas that start from now on */
+    bool stays_joint;
+    bool knows_nodes; /* everybody hears everybody to begin with */
+    uint32_t lease_ms;
     struct cluster_packet *packets;
     size_t packet_count;
     bool tracing;
@@ -141,6 +145,9 @@ static inline void cluster_say_message(struct cluster *c, const struct raft_mess
         break;
     case RAFT_HEARTBEAT_REPLY:
         cluster_say(c, "beat-ok t%llu at %llu round %llu\n", U(m->term), U(m->index), U(m->context));
+        break;
+    case RAFT_TIMEOUT_NOW:
+        cluster_say(c, "take over t%llu\n", U(m->term));
         break;
     default:
         fail_msg("unknown message kind");
@@ -525,9 +532,31 @@ static inline void cluster_settle(struct cluster *c) {
 
 /* ---- life ------------------------------------------------------------------------------------------------------- */
 
+/* What replica `id` hears of the node of another. */
+static inline void cluster_hears(struct cluster *c, uint64_t id, uint64_t other, bool alive) {
+    struct cluster_replica *n = cluster_at(c, id);
+    struct raft_event event = {.kind = RAFT_EV_NODE};
+    event.liveness.node = CLUSTER_NODE(other);
+    event.liveness.alive = alive;
+    assert_int_equal(raft_nodes_set(n->nodes, CLUSTER_NODE(other), alive, c->now_ms), 0);
+    assert_int_equal(cluster_step(c, id, event), 0);
+}
+
+static inline void cluster_nodes_boot(struct cluster *c, struct cluster_replica *n) {
+    if (c->knows_nodes && !n->nodes) {
+        assert_int_equal(raft_nodes_new(&n->nodes), 0);
+        for (uint64_t id = 1; id <= CLUSTER_MAX; id++) {
+            assert_int_equal(raft_nodes_set(n->nodes, CLUSTER_NODE(id), true, c->now_ms), 0);
+        }
+    }
+}
+
 static inline struct raft_start cluster_start_of(struct cluster *c, struct cluster_replica *n) {
+    struct raft_timing timing = CLUSTER_TIMING;
+    timing.lease_ms = c->lease_ms;
     return (struct raft_start){.self = n->id,
-                               .timing = CLUSTER_TIMING,
+                               .timing = timing,
+                               .nodes = n->nodes,
                                .stays_joint = c->stays_joint,
                                .hard = n->disk.hard,
                                .base_index = n->disk.base_index,
@@ -543,6 +572,7 @@ static inline struct raft_start cluster_start_of(struct cluster *c, struct clust
 static inline void cluster_boot(struct cluster *c, uint64_t id) {
     struct cluster_replica *n = cluster_at(c, id);
     assert_null(n->raft);
+    cluster_nodes_boot(c, n);
     struct raft_start start = cluster_start_of(c, n);
     assert_int_equal(raft_new(&start, &n->raft), 0);
     raft_invariant(n->raft);
@@ -559,6 +589,11 @@ static inline void cluster_crash(struct cluster *c, uint64_t id) {
     n->batch_count = 0;
     n->snapshot_count = 0;
     n->read_count = 0;
+}
+
+/* Whoever has just started votes for nobody for a while, if it may have known a leader. */
+static inline void cluster_unstick(struct cluster *c) {
+    c->now_ms += CLUSTER_TIMING.election_min_ms;
 }
 
 static inline void cluster_restart(struct cluster *c, uint64_t id) {
@@ -617,14 +652,18 @@ static inline struct cluster *cluster_new(void) {
     return c;
 }
 
-/* `count` voters with empty logs, running. */
-static inline struct cluster *cluster_of(uint64_t count) {
-    struct cluster *c = cluster_new();
+static inline void cluster_found(struct cluster *c, uint64_t count) {
     struct raft_config config = cluster_voters(count);
     for (uint64_t id = 1; id <= count; id++) {
         cluster_create(c, id, &config);
         cluster_boot(c, id);
     }
+}
+
+/* `count` voters with empty logs, running. */
+static inline struct cluster *cluster_of(uint64_t count) {
+    struct cluster *c = cluster_new();
+    cluster_found(c, count);
     return c;
 }
 
@@ -633,6 +672,7 @@ static inline void cluster_free(struct cluster *c) {
     for (uint64_t id = 1; id <= CLUSTER_MAX; id++) {
         struct cluster_replica *n = &c->replicas[id];
         cluster_crash(c, id);
+        raft_nodes_free(n->nodes);
         cluster_disk_truncate(&n->disk, 0);
         free(n->disk.entries);
         free(n->batches);

@@ -83,6 +83,7 @@ static void granted_vote_is_told_only_when_durable(void **state) { /* §5.2; vot
     cluster_persist(c, 2);
     expect(c, "n2>n3 vote-ok t1\n");
     cluster_restart(c, 2);
+    cluster_unstick(c);
     struct raft_message rival = request(RAFT_VOTE, 1, 2, 1, 0, 0);
     assert_int_equal(cluster_receive(c, 2, &rival), 0);
     expect(c, "n2>n1 vote-no t1\n");
@@ -113,6 +114,7 @@ static bool votes_for(uint64_t index, uint64_t log_term, enum raft_message_kind 
     cluster_create(c, 2, &config);
     cluster_seed(c, 2, "112", 3, 0);
     cluster_boot(c, 2);
+    cluster_unstick(c);
     struct raft_message m = request(kind, 1, 2, 4, index, log_term);
     assert_int_equal(cluster_receive(c, 2, &m), 0);
     cluster_persist(c, 2);
@@ -267,6 +269,7 @@ static void stuck_higher_term_is_adopted_by_prevotes(void **state) { /* a short 
     cluster_seed(c, 2, "1", 9, 0);
     cluster_boot(c, 1);
     cluster_boot(c, 2);
+    cluster_unstick(c);
     cluster_campaign(c, 1);
     cluster_drop(c, 1, 3);
     cluster_settle(c);

@@ -23,7 +23,7 @@ struct history {
     uint64_t handles;
     uint64_t next_replica;
     bool cut[CLUSTER_MAX + 1][CLUSTER_MAX + 1];
-    uint64_t reads_served, commits, installs, changes, elections;
+    uint64_t reads_served, commits, installs, changes, elections, transfers;
 };
 
 static uint64_t draw(struct history *h) {
@@ -272,11 +272,25 @@ static void disturb(struct history *h, uint64_t id) {
     uint64_t what = below(h, 10);
     if (what < 3) {
         shake(h);
-    } else if (what < 7) {
+    } else if (what < 5) {
         struct raft_event event = {.kind = RAFT_EV_UNREACHABLE, .node = CLUSTER_NODE(1 + below(h, CLUSTER_MAX))};
         (void)cluster_step(h->c, id, event);
+    } else if (what < 7) { /* true or not: only elections depend on it */
+        uint64_t other = 1 + below(h, CLUSTER_MAX);
+        if (h->c->replicas[id].nodes && other != id) {
+            cluster_hears(h->c, id, other, below(h, 2) == 0);
+        }
     } else {
         cluster_crash(h->c, id);
+    }
+}
+
+static void transfer(struct history *h, uint64_t id) {
+    const struct raft_config *config = raft_config(h->c->replicas[id].raft);
+    struct raft_event event = {.kind = RAFT_EV_TRANSFER};
+    if (config->count > 0) {
+        event.transfer = config->replicas[below(h, config->count)].id;
+        h->transfers += cluster_step(h->c, id, event) == 0;
     }
 }
 
@@ -305,7 +319,9 @@ static void act(struct history *h) {
         propose(h, id);
     } else if (what < 89) {
         ask_read(h, id);
-    } else if (what < 91) {
+    } else if (what < 90) {
+        transfer(h, id);
+    } else if (what < 92) {
         change_config(h, id);
     } else if (what < 94) {
         cluster_compact(c, id, c->replicas[id].disk.applied);
@@ -353,14 +369,28 @@ static void show(struct cluster *c) {
     }
 }
 
+/* Sessions are made anew: whoever had been heard is lost, then heard. */
+static void hear_all(struct history *h) {
+    for (uint64_t id = 1; id <= CLUSTER_MAX; id++) {
+        for (uint64_t other = 1; other <= CLUSTER_MAX && h->c->replicas[id].nodes; other++) {
+            if (other != id) {
+                cluster_hears(h->c, id, other, false);
+                cluster_hears(h->c, id, other, true);
+            }
+        }
+    }
+}
+
 static void heal(struct history *h) {
     struct cluster *c = h->c;
     memset(h->cut, 0, sizeof h->cut);
+    cluster_drop(c, 0, 0);
     for (uint64_t id = 1; id <= CLUSTER_MAX; id++) {
         if (c->replicas[id].id != 0 && !c->replicas[id].raft) {
             cluster_boot(c, id);
         }
     }
+    hear_all(h);
     for (int round = 0; round < HEAL_ROUNDS && !agreed(h); round++) {
         c->now_ms += CLUSTER_TIMING.heartbeat_ms;
         for (uint64_t id = 1; id <= CLUSTER_MAX; id++) {
@@ -388,7 +418,9 @@ static void run_history(uint64_t seed, struct history *total) {
     h->seed = seed;
     h->rng = seed * UINT64_C(0x9E3779B97F4A7C15) + 1;
     uint64_t count = 1 + below(h, 5);
-    h->c = cluster_of(count);
+    h->c = cluster_new();
+    h->c->knows_nodes = below(h, 4) > 0;
+    cluster_found(h->c, count);
     h->c->tracing = false;
     h->c->ctx = h;
     h->c->watch = watch;
@@ -404,6 +436,7 @@ static void run_history(uint64_t seed, struct history *total) {
     total->installs += h->installs;
     total->changes += h->changes;
     total->elections += h->elections;
+    total->transfers += h->transfers;
     cluster_free(h->c);
     free(h);
 }
@@ -424,12 +457,13 @@ static void random_histories_are_safe_and_heal(void **state) {
     for (uint64_t seed = from; seed < from + count; seed++) {
         run_history(seed, total);
     }
-    print_message("seeds %llu..%llu: %llu elections, %llu commits, %llu reads, %llu configurations, %llu snapshots\n",
-                  U(from), U(from + count - 1), U(total->elections), U(total->commits), U(total->reads_served),
-                  U(total->changes), U(total->installs));
+    print_message("seeds %llu..%llu: %llu elections, %llu transfers, %llu commits, %llu reads, %llu configurations, "
+                  "%llu snapshots\n",
+                  U(from), U(from + count - 1), U(total->elections), U(total->transfers), U(total->commits),
+                  U(total->reads_served), U(total->changes), U(total->installs));
     if (!one && count >= SEEDS_DEFAULT) { /* the histories reach what they are meant to reach */
         assert_true(total->elections > count && total->commits > 5 * count && total->reads_served > count);
-        assert_true(total->changes > count / 4 && total->installs > count / 20);
+        assert_true(total->changes > count / 4 && total->installs > count / 20 && total->transfers > count / 20);
     }
     free(total);
 }

@@ -60,10 +60,9 @@ static void messages_have_a_size_limit(void **state) {
     cluster_deliver(c, 1, 2);
     cluster_persist(c, 2);
     cluster_forget_trace(c);
-    cluster_deliver(c, 2, 1); /* two entries of the largest size fill a message */
+    cluster_deliver(c, 2, 1); /* two entries of the largest size fill a message, and four are enough to be under way */
     expect(c, "n1>n2 append t1 prev 17/1 n2 commit 1\n"
-              "n1>n2 append t1 prev 19/1 n2 commit 1\n"
-              "n1>n2 append t1 prev 21/1 n1 commit 1\n");
+              "n1>n2 append t1 prev 19/1 n2 commit 1\n");
     cluster_settle(c);
     assert_int_equal(cluster_status(c, 3).commit, 22);
     cluster_free(c);
@@ -111,6 +110,7 @@ static void follower_logs_of_figure_7_converge(void **state) {
         cluster_boot(c, 1);
         cluster_boot(c, 2);
         cluster_boot(c, 3);
+        cluster_unstick(c);
         cluster_campaign(c, 1);
         cluster_drop(c, 1, 2); /* it is elected by 3 in any case */
         cluster_deliver(c, 1, 3);
@@ -158,6 +158,7 @@ static void figure_8_older_term_is_not_committed_by_counting(void **state) {
         cluster_seed(c, id, logs[id - 1], 3, 0);
         cluster_boot(c, id);
     }
+    cluster_unstick(c);
     cluster_campaign(c, 1);
     for (int i = 0; i < 10 && cluster_role(c, 1) != RAFT_LEADER; i++) {
         cluster_drop(c, 0, 4);
