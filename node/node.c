@@ -10,7 +10,7 @@
 
 void node_tuning_default(struct node_tuning *out) {
     *out = (struct node_tuning){
-        .groups = {.timing = {.heartbeat_ms = 300, .election_min_ms = 1200, .election_max_ms = 2400},
+        .groups = {.timing = {.heartbeat_ms = 150, .election_min_ms = 500, .election_max_ms = 1000},
                    .compact_entries = 256,
                    .compact_bytes = 64 * 1024,
                    .log_bytes_max = 4 * 1024 * 1024,
@@ -138,6 +138,11 @@ static void on_routes(void *ctx, uint32_t from, const uint8_t *frame, size_t siz
     groups_routes(n->groups, from, frame, size);
 }
 
+static void on_led(void *ctx, uint32_t from, const uint8_t *frame, size_t size) {
+    struct node *n = ctx;
+    groups_led(n->groups, from, frame, size);
+}
+
 static void on_request(void *ctx, struct peers_call *call, enum peer_op op, const uint8_t *body, size_t size) {
     struct node *n = ctx;
     if (n->state != NODE_RUNNING) {
@@ -173,6 +178,16 @@ static void on_lost(void *ctx, uint32_t node) {
     groups_peer_lost(n->groups, node);
 }
 
+static void on_alive(void *ctx, uint32_t node) {
+    struct node *n = ctx;
+    groups_peer_alive(n->groups, node);
+}
+
+static void on_lapsed(void *ctx, uint32_t node, uint64_t heard_ms) {
+    struct node *n = ctx;
+    groups_peer_lapsed(n->groups, node, heard_ms);
+}
+
 static void on_log(void *ctx, const char *line) {
     node_log(ctx, "%s", line);
 }
@@ -181,12 +196,13 @@ static void on_farewell(void *ctx, uint64_t epoch, const struct member *row) {
     table_farewell(ctx, epoch, row);
 }
 
-static void on_make_ping(void *ctx, struct peer_ping *out) {
+static bool on_make_ping(void *ctx, struct peer_ping *out) {
     struct node *n = ctx;
     out->epoch = members_epoch(n->members);
     out->incarnation = n->incarnation;
     out->used = disk_used_bytes(n->params.disk);
     groups_health(n->groups, &out->led, &out->healthy, &out->under);
+    return !groups_disk_stuck(n->groups);
 }
 
 static void on_applied(void *ctx, uint32_t group, uint64_t index, const struct machine_effect *effects, size_t count) {
@@ -261,9 +277,12 @@ static int make_parts(struct node *n) {
                               .events = {.ping = on_ping,
                                          .raft = on_raft,
                                          .routes = on_routes,
+                                         .led = on_led,
                                          .request = on_request,
                                          .opened = on_opened,
                                          .lost = on_lost,
+                                         .alive = on_alive,
+                                         .lapsed = on_lapsed,
                                          .log = on_log,
                                          .farewell = on_farewell,
                                          .make_ping = on_make_ping,

@@ -3,6 +3,7 @@
  *   try the hinted leader ──answer──▶ done
  *      │ not leader / moved: learn the route, try again
  *      │ busy, unreachable, timed out: forget the hint, next candidate after a pause
+ *      │ its node is lost, or a newer leader is heard of: ask elsewhere at once
  *      └ deadline: unavailable */
 #include <stdlib.h>
 
@@ -18,7 +19,9 @@ struct call {
     uint64_t deadline_ms;
     uint32_t backoff_ms;
     uint32_t attempts;
-    uint32_t tried; /* node asked last */
+    uint32_t tried;      /* node asked last, */
+    uint64_t tried_term; /* in which it was believed to lead; 0: nobody was */
+    uint64_t request;    /* asking: as peers_cancel wants it */
     bool asking;
     bool unsure; /* an earlier attempt may have been applied: no refusal of a later one is the whole truth */
     int status;  /* refused before the first try */
@@ -85,13 +88,21 @@ static void finish_propose(struct call *c, const uint8_t *body, size_t size) {
     }
 }
 
+/* It did not lead in the term in which it was believed to. A leadership heard of since is another matter. */
+static void forget_tried(struct call *c) {
+    struct routes *routes = c->groups->routes;
+    if (routes_get(routes, c->group)->term == c->tried_term) {
+        routes_forget_leader(routes, c->group, c->tried);
+    }
+}
+
 static void call_redirect(struct call *c, const uint8_t *body, size_t size) {
     struct groups *g = c->groups;
     struct group_route heard;
     uint64_t now = clock_now_ms(g->params.clock);
-    routes_forget_leader(g->routes, c->group, c->tried);
+    forget_tried(c);
     if (group_route_decode(body, size, &heard) == 0 && heard.group == c->group && heard.route.leader != c->tried) {
-        (void)routes_learn(g->routes, c->group, &heard.route);
+        groups_learn_route(g, c->group, &heard.route);
         if (heard.route.leader && c->attempts < 4) {
             timer_start(g->params.timers, &c->timer, now);
             return;
@@ -120,7 +131,7 @@ static void call_reply(void *ctx, int status, const uint8_t *body, size_t size) 
     case ERR_TIMEOUT:
     case ERR_CLOSED:
         c->unsure = c->unsure || status != ERR_UNREACHABLE;
-        routes_forget_leader(c->groups->routes, c->group, c->tried);
+        forget_tried(c);
         call_pause(c);
         break;
     case ERR_BUSY:
@@ -158,6 +169,7 @@ static void call_fire(struct timer *t) {
         call_finish(c, c->status ? c->status : ERR_UNAVAILABLE, NULL, NULL, 0);
         return;
     }
+    const struct route *route = routes_get(g->routes, c->group);
     uint32_t node = candidate(c);
     if (c->attempts > 0 && c->op == OP_PROPOSE) {
         say_again(c);
@@ -170,9 +182,10 @@ static void call_fire(struct timer *t) {
     }
     uint64_t left = c->deadline_ms - now;
     c->tried = node;
+    c->tried_term = route->leader == node ? route->term : 0;
     c->asking = true;
-    peers_request(g->params.peers, node, LANE_CONTROL, c->op, &c->body,
-                  left < GROUPS_ATTEMPT_MS ? left : GROUPS_ATTEMPT_MS, call_reply, c);
+    c->request = peers_request(g->params.peers, node, LANE_CONTROL, c->op, &c->body,
+                               left < GROUPS_ATTEMPT_MS ? left : GROUPS_ATTEMPT_MS, call_reply, c);
 }
 
 static void call_begin(struct groups *g, enum peer_op op, uint32_t group, const struct buf *bytes, uint64_t timeout_ms,
@@ -215,6 +228,45 @@ void groups_query(struct groups *g, uint32_t group, const struct buf *query, uin
 
 void calls_ask(struct groups *g, uint32_t group, const struct buf *id, uint64_t timeout_ms, groups_cb *cb, void *ctx) {
     call_begin(g, OP_REPLICA_ASK, group, id, timeout_ms, cb, ctx);
+}
+
+/* ---- leaders that change ---------------------------------------------------------------------------------------- */
+
+/* Whether what was asked is done we shall not hear. */
+static void call_again(struct call *c) {
+    struct groups *g = c->groups;
+    peers_cancel(g->params.peers, c->request);
+    c->asking = false;
+    c->unsure = true;
+    timer_start(g->params.timers, &c->timer, clock_now_ms(g->params.clock));
+}
+
+void calls_lapsed(struct groups *g, uint32_t node) {
+    struct call *c;
+    TAILQ_FOREACH(c, &g->calls, link) {
+        if (c->asking && c->tried == node) {
+            forget_tried(c);
+            call_again(c);
+        }
+    }
+}
+
+void calls_reconsider(struct groups *g) {
+    struct call *c;
+    g->routes_changed = false;
+    TAILQ_FOREACH(c, &g->calls, link) {
+        const struct route *route = routes_get(g->routes, c->group);
+        bool other = route->leader != c->tried && route->term >= c->tried_term;
+        bool again = !c->asking && route->term > c->tried_term;
+        if (route->leader == 0 || (!other && !again) || !peers_alive(g->params.peers, route->leader)) {
+            continue;
+        }
+        if (c->asking) {
+            call_again(c);
+        } else if (c->attempts > 0) {
+            timer_start(g->params.timers, &c->timer, clock_now_ms(g->params.clock));
+        }
+    }
 }
 
 void calls_release(struct groups *g) {

@@ -6,6 +6,9 @@
 
 static void flush_fire(struct timer *t) {
     struct groups *g = (struct groups *)((char *)t - offsetof(struct groups, flush));
+    if (g->routes_changed) {
+        calls_reconsider(g);
+    }
     persist_flush(g);
     apply_flush(g);
     snapshot_send_flush(g);
@@ -32,6 +35,7 @@ int groups_new(const struct groups_params *params, struct groups **ret_groups) {
     g->flush.fire = flush_fire;
     g->reconcile.fire = reconcile_fire;
     g->orphans.fire = membership_fire;
+    g->telling.fire = liveness_tell_fire;
     TAILQ_INIT(&g->apply);
     TAILQ_INIT(&g->unsettled);
     TAILQ_INIT(&g->announce);
@@ -40,6 +44,10 @@ int groups_new(const struct groups_params *params, struct groups **ret_groups) {
     TAILQ_INIT(&g->snapshots);
     TAILQ_INIT(&g->snapshots_waiting);
     TAILQ_INIT(&g->sequence_order);
+    if (raft_nodes_new(&g->nodes)) {
+        free(g);
+        return ERR_NOMEM;
+    }
     journal_init(&g->journal);
     g->client = random_u64(params->random) | 1;
     g->next_seq = 1;
@@ -52,6 +60,7 @@ void groups_stop(struct groups *g) {
     timer_stop(g->params.timers, &g->flush);
     timer_stop(g->params.timers, &g->reconcile);
     timer_stop(g->params.timers, &g->orphans);
+    timer_stop(g->params.timers, &g->telling);
     for (uint32_t i = 0; g->replicas && i < g->count; i++) {
         if (g->replicas[i]) {
             timer_stop(g->params.timers, &g->replicas[i]->timer);
@@ -82,6 +91,7 @@ void groups_free(struct groups *g) {
     }
     journal_release(&g->journal);
     routes_free(g->routes);
+    raft_nodes_free(g->nodes);
     free(g->replicas);
     free(g->tombstones);
     free(g);
@@ -134,6 +144,13 @@ void groups_raft(struct groups *g, uint32_t from, const uint8_t *frame, size_t s
     raft_batch_close(reader);
 }
 
+void groups_learn_route(struct groups *g, uint32_t group, const struct route *heard) {
+    if (routes_learn(g->routes, group, heard)) {
+        g->routes_changed = true;
+        groups_flush_soon(g);
+    }
+}
+
 void groups_routes(struct groups *g, uint32_t from, const uint8_t *frame, size_t size) {
     struct routes_reader reader;
     struct group_route heard;
@@ -143,7 +160,7 @@ void groups_routes(struct groups *g, uint32_t from, const uint8_t *frame, size_t
     }
     while (peer_routes_next(&reader, &heard) == 0) {
         if (heard.group < g->count) {
-            (void)routes_learn(g->routes, heard.group, &heard.route);
+            groups_learn_route(g, heard.group, &heard.route);
         }
     }
 }
@@ -184,26 +201,6 @@ void groups_request(struct groups *g, struct peers_call *call, enum peer_op op, 
     } else {
         CHECK(op == OP_REPLICA_CHUNKS);
         serve_replica_chunks(g, call, &replica);
-    }
-}
-
-void groups_peer_opened(struct groups *g, uint32_t node) {
-    (void)node;
-    for (uint32_t i = 0; g->running && i < g->count; i++) {
-        if (g->replicas[i] && g->replicas[i]->leading) {
-            outgoing_announce(g->replicas[i]);
-        }
-    }
-    reconcile_soon(g);
-}
-
-void groups_peer_lost(struct groups *g, uint32_t node) {
-    for (uint32_t i = 0; g->running && i < g->count; i++) {
-        struct replica *r = g->replicas[i];
-        if (r && r->leading) {
-            struct raft_event ev = {.kind = RAFT_EV_UNREACHABLE, .node = node};
-            (void)replica_step(r, &ev);
-        }
     }
 }
 
@@ -284,6 +281,10 @@ void groups_health(const struct groups *g, uint32_t *ret_led, uint32_t *ret_heal
     *ret_led = led;
     *ret_healthy = healthy;
     *ret_under = led - healthy;
+}
+
+uint64_t groups_messages(const struct groups *g) {
+    return g->messages;
 }
 
 void groups_invariant(const struct groups *g) {

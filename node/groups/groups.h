@@ -16,8 +16,8 @@
 struct groups;
 
 struct groups_tuning {
-    struct raft_timing timing;
-    uint32_t compact_entries; /* log length that starts compaction */
+    struct raft_timing timing; /* of a group that has something to do */
+    uint32_t compact_entries;  /* log length that starts compaction */
     uint32_t compact_bytes;
     uint32_t log_bytes_max; /* a follower further behind than this gets a snapshot */
     uint32_t moves_max;     /* groups this node may be growing or moving at once */
@@ -69,8 +69,14 @@ void groups_set_placement(struct groups *g, const struct members *m, const struc
 void groups_raft(struct groups *g, uint32_t from, const uint8_t *frame, size_t size);
 void groups_routes(struct groups *g, uint32_t from, const uint8_t *frame, size_t size);
 void groups_request(struct groups *g, struct peers_call *call, enum peer_op op, const uint8_t *body, size_t size);
+void groups_led(struct groups *g, uint32_t from, const uint8_t *frame, size_t size);
 void groups_peer_opened(struct groups *g, uint32_t node);
 void groups_peer_lost(struct groups *g, uint32_t node);
+void groups_peer_alive(struct groups *g, uint32_t node);
+void groups_peer_lapsed(struct groups *g, uint32_t node, uint64_t heard_ms);
+/* A write was given to the disk and nothing comes back: this node must not be taken for alive. Raft messages are not
+ * sent meanwhile. */
+bool groups_disk_stuck(const struct groups *g);
 
 /* status: 0 (answered: the machine's own status is inside result), ERR_UNAVAILABLE at the deadline, ERR_BUSY,
  * ERR_NO_SPACE (a command that adds something, and the leader's disk is full). config:
@@ -126,6 +132,8 @@ void groups_health(const struct groups *g, uint32_t *ret_led, uint32_t *ret_heal
 void groups_census(const struct groups *g, uint32_t node, struct buf *space, struct census *out);
 /* counts[n]: how many groups node n serves, as far as is known here; nodes from `size` on are left out. Adds. */
 void groups_replica_counts(const struct groups *g, uint32_t *counts, uint32_t size);
+/* Raft messages sent since the start: groups with nothing to do send none. */
+uint64_t groups_messages(const struct groups *g);
 void groups_invariant(const struct groups *g);
 
 #endif

@@ -27,6 +27,8 @@
 #define GROUPS_RETRY_MS 1000   /* between repeats of a message of a move */
 #define GROUPS_ORPHAN_MS 10000 /* without a leader for this long: does it still belong? */
 #define GROUPS_LOG_STRETCH 4   /* a log may grow so many times too long while a snapshot is under way */
+#define GROUPS_TELL_MS 10000   /* between lists of what is led here */
+#define GROUPS_STUCK_MS 1000   /* a disk that finishes nothing for so long has stopped */
 #define GROUPS_SLACK 64        /* entries a follower may be behind and still count as caught up */
 
 struct persist_item;
@@ -157,16 +159,22 @@ struct groups {
     struct routes *routes;
     const struct members *members;
     const struct placement *placement;
+    struct raft_nodes *nodes;  /* who is heard */
+    uint32_t writes;           /* at the disk of the logs, */
+    uint64_t write_ms;         /* and when one of them was last begun or ended */
     struct raft_update update; /* scratch of replica_step, which never nests */
     bool stepping;
     struct timer flush;
     struct timer reconcile;
     struct timer orphans;
     size_t foretold_bytes;
+    struct timer telling;
+    bool routes_changed;        /* a call may go elsewhere */
     struct persist_op *persist; /* gathering */
     struct journal journal;
     struct replica_list apply, unsettled, announce;
     struct outgoing *outgoing;
+    uint64_t messages; /* sent */
     TAILQ_HEAD(, ask) asks;
     TAILQ_HEAD(, call) calls;
     uint32_t call_count;
@@ -191,6 +199,7 @@ void replica_fail_waiting(struct replica *r, int status);
 void replica_reads_ready(struct replica *r);
 void replica_learn_route(struct replica *r);
 void groups_flush_soon(struct groups *g);
+void groups_learn_route(struct groups *g, uint32_t group, const struct route *heard);
 void groups_fatal(struct groups *g, int status, const char *what);
 
 /* persist.c */
@@ -219,6 +228,7 @@ void apply_foretold(struct replica *r);
 /* outgoing.c */
 void outgoing_message(struct groups *g, uint32_t group, const struct raft_message *m);
 void outgoing_announce(struct replica *r);
+void outgoing_announce_all(struct groups *g, uint32_t node); /* everything led here, to one node */
 void outgoing_flush(struct groups *g);
 void outgoing_release(struct groups *g);
 
@@ -235,7 +245,14 @@ void ask_free(struct ask *a);
 
 /* calls.c */
 void calls_ask(struct groups *g, uint32_t group, const struct buf *id, uint64_t timeout_ms, groups_cb *cb, void *ctx);
+void calls_lapsed(struct groups *g, uint32_t node);
+void calls_reconsider(struct groups *g); /* routes have changed */
 void calls_release(struct groups *g);
+
+/* liveness.c */
+void liveness_write_begins(struct groups *g);
+void liveness_write_ends(struct groups *g);
+void liveness_tell_fire(struct timer *t);
 
 /* snapshot_send.c, snapshot_receive.c */
 void snapshot_send(struct replica *r, uint64_t to);

@@ -312,6 +312,7 @@ static void state_done(struct disk_op *op, int status) {
             snapshot_clear(g, 0, g->count);
             campaign_alone(g);
             timer_start(g->params.timers, &g->orphans, clock_now_ms(g->params.clock) + GROUPS_ORPHAN_MS);
+            timer_start(g->params.timers, &g->telling, clock_now_ms(g->params.clock) + GROUPS_TELL_MS);
         }
         l->started(l->ctx, rc);
     }

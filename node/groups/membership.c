@@ -174,7 +174,9 @@ void membership_fire(struct timer *t) {
         if (!r || r->asking) {
             continue;
         }
-        if (r->leading) {
+        struct raft_status st;
+        raft_status(r->raft, &st);
+        if (r->leading || st.trusts) {
             r->led_ms = now;
         } else if (now > r->led_ms + GROUPS_ORPHAN_MS) {
             r->led_ms = now;

@@ -3,7 +3,7 @@
 
 #include "internal.h"
 
-#define OUTGOING_MAX (8 * 1024 * 1024) /* of one turn to one peer; what does not fit is lost, as messages may be */
+#define OUTGOING_MAX (8 * 1024 * 1024) /* of one turn to one peer; what does not fit costs the session */
 
 static struct outgoing *outgoing_to(struct groups *g, uint32_t node) {
     struct outgoing *o;
@@ -21,11 +21,13 @@ static struct outgoing *outgoing_to(struct groups *g, uint32_t node) {
 }
 
 void outgoing_message(struct groups *g, uint32_t group, const struct raft_message *m) {
-    if (m->to_node == 0 || m->to_node == g->self || !peers_control(g->params.peers, m->to_node)) {
+    if (m->to_node == 0 || m->to_node == g->self || groups_disk_stuck(g) ||
+        !peers_control(g->params.peers, m->to_node)) {
         return;
     }
     struct outgoing *o = outgoing_to(g, m->to_node);
     if (!o || o->frames.size > OUTGOING_MAX - FRAME_MAX) {
+        peers_break(g->params.peers, m->to_node);
         return;
     }
     for (int attempt = 0; attempt < 2; attempt++) {
@@ -34,6 +36,7 @@ void outgoing_message(struct groups *g, uint32_t group, const struct raft_messag
             o->open = true;
         }
         if (peer_raft_add(&o->batch, group, m)) {
+            g->messages++;
             break;
         }
         peer_raft_end(&o->batch);
@@ -51,27 +54,41 @@ void outgoing_announce(struct replica *r) {
 }
 
 /* Leaders tell everybody where their groups live. */
-static void encode_routes(struct groups *g, const struct replica_list *list, struct buf *out) {
+struct announcement {
     struct raft_batch batch;
-    struct replica *r;
-    bool open = false;
-    TAILQ_FOREACH(r, list, announce_link) {
-        struct group_route route = {.group = r->group, .route = *routes_get(g->routes, r->group)};
-        for (int attempt = 0; r->leading && attempt < 2; attempt++) {
-            if (!open) {
-                peer_routes_begin(&batch, out);
-                open = true;
-            }
-            if (peer_routes_add(&batch, &route)) {
-                break;
-            }
-            peer_routes_end(&batch);
-            open = false;
+    bool open;
+};
+
+static void announce(struct announcement *a, const struct replica *r, struct buf *out) {
+    struct group_route route = {.group = r->group, .route = *routes_get(r->groups->routes, r->group)};
+    for (int attempt = 0; attempt < 2; attempt++) {
+        if (!a->open) {
+            peer_routes_begin(&a->batch, out);
+            a->open = true;
+        }
+        if (peer_routes_add(&a->batch, &route)) {
+            return;
+        }
+        peer_routes_end(&a->batch);
+        a->open = false;
+    }
+}
+
+static void announce_end(struct announcement *a) {
+    if (a->open) {
+        peer_routes_end(&a->batch);
+    }
+}
+
+void outgoing_announce_all(struct groups *g, uint32_t node) {
+    struct announcement a = {.open = false};
+    struct buf *out = peers_control(g->params.peers, node);
+    for (uint32_t i = 0; out && i < g->count; i++) {
+        if (g->replicas[i] && g->replicas[i]->leading) {
+            announce(&a, g->replicas[i], out);
         }
     }
-    if (open) {
-        peer_routes_end(&batch);
-    }
+    announce_end(&a);
 }
 
 static void announce_flush(struct groups *g) {
@@ -80,7 +97,14 @@ static void announce_flush(struct groups *g) {
         return;
     }
     buf_init(&frames, OUTGOING_MAX);
-    encode_routes(g, &g->announce, &frames);
+    struct announcement a = {.open = false};
+    const struct replica *news;
+    TAILQ_FOREACH(news, &g->announce, announce_link) {
+        if (news->leading) {
+            announce(&a, news, &frames);
+        }
+    }
+    announce_end(&a);
     for (size_t i = 0; g->members && frames.size && i < members_count(g->members); i++) {
         const struct member *m = members_at(g->members, i);
         struct buf *b = m->node == g->self ? NULL : peers_control(g->params.peers, m->node);
@@ -104,8 +128,10 @@ void outgoing_flush(struct groups *g) {
             peer_raft_end(&o->batch);
             o->open = false;
         }
-        struct buf *b = o->frames.size && !o->frames.error ? peers_control(g->params.peers, o->node) : NULL;
-        if (b) {
+        struct buf *b = o->frames.size ? peers_control(g->params.peers, o->node) : NULL;
+        if (b && o->frames.error) {
+            peers_break(g->params.peers, o->node);
+        } else if (b) {
             buf_append(b, o->frames.bytes, o->frames.size);
         }
         buf_clear(&o->frames);

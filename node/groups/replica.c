@@ -35,6 +35,7 @@ struct replica *replica_new(struct groups *g, uint32_t group, const struct hard_
     TAILQ_INIT(&r->reads);
     struct raft_start start = {.self = hard->replica,
                                .timing = g->params.tuning.timing,
+                               .nodes = g->nodes,
                                .stays_joint = true,
                                .hard = hard->hard,
                                .base_index = hard->base_index,
@@ -124,7 +125,7 @@ void replica_learn_route(struct replica *r) {
             route.nodes[route.count++] = c->replicas[i].node;
         }
     }
-    (void)routes_learn(r->groups->routes, r->group, &route);
+    groups_learn_route(r->groups, r->group, &route);
 }
 
 static void role_changed(struct replica *r) {

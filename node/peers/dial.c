@@ -78,9 +78,10 @@ void dial_opened(struct link *l) {
     if (l->lane == LANE_CONTROL) {
         /* The other side learns at once that we are here. */
         struct peer_ping ping = {0};
-        p->params.events.make_ping(p->params.events.ctx, &ping);
-        peer_ping_frame(&ping, &l->out);
-        link_queue(l);
+        if (p->params.events.make_ping(p->params.events.ctx, &ping)) {
+            peer_ping_frame(&ping, &l->out);
+            link_queue(l);
+        }
         p->params.events.opened(p->params.events.ctx, peer->node);
     }
     requests_opened(peer, l->lane);
@@ -97,13 +98,16 @@ void dial_closed(struct link *l) {
     if (!l->dialled) {
         if (peer->in[l->lane] == l) {
             peer->in[l->lane] = NULL;
+            if (l->lane == LANE_CONTROL) {
+                peer_lapsed(peer); /* with the session, messages may be lost */
+            }
         }
         return;
     }
     CHECK(peer->out[l->lane] == l);
     peer->out[l->lane] = NULL;
     requests_lost(peer, l->lane, l->opened ? ERR_CLOSED : ERR_UNREACHABLE);
-    if (l->opened && clock_now_ms(l->peers->params.clock) >= l->opened_ms + PEERS_DEAD_MS) {
+    if (l->opened && clock_now_ms(l->peers->params.clock) >= l->opened_ms + PEERS_SETTLED_MS) {
         /* Not sooner: who does not know us (any more) cuts us off only after the session opened on our side. */
         peer->redial[l->lane].backoff_ms = PEERS_REDIAL_MIN_MS;
     }

@@ -90,7 +90,9 @@ struct peer {
         struct peer *peer;
         enum lane lane;
     } redial[LANES];
-    uint64_t heard_ms; /* last ping; 0: never */
+    bool alive;        /* it was heard without a break since it last became so */
+    uint64_t heard_ms; /* last ping or batch of raft messages; 0: never */
+    struct timer silence;
     struct peer_ping ping;
     struct request_list requests;
     UT_hash_handle hh;
@@ -141,6 +143,9 @@ struct peers {
 };
 
 struct peer *peer_find(const struct peers *p, uint32_t node);
+void peer_heard(struct peer *peer);
+void peer_pinged(struct peer *peer, const struct peer_ping *ping);
+void peer_lapsed(struct peer *peer);
 void peers_log(struct peers *p, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* link.c */

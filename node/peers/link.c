@@ -165,6 +165,9 @@ static int accept_member(struct link *l, const struct member *m, enum lane lane)
         struct link *old = peer->in[lane];
         peer->in[lane] = NULL;
         link_close(old, NULL); /* it dialled anew: the older session is a leftover */
+        if (lane == LANE_CONTROL) {
+            peer_lapsed(peer);
+        }
     }
     peer->in[lane] = l;
     dial(peer, lane); /* who speaks to us wants answers */
@@ -232,15 +235,18 @@ static int member_frame(struct link *l, enum peer_kind kind, const uint8_t *fram
         if (peer_ping_decode(frame, size, &ping)) {
             return ERR_PROTOCOL;
         }
-        peer->ping = ping;
-        peer->heard_ms = clock_now_ms(l->peers->params.clock);
+        peer_pinged(peer, &ping);
         ev->ping(ev->ctx, l->node, &ping);
         return 0;
     case PEER_RAFT:
+        peer_heard(peer);
         ev->raft(ev->ctx, l->node, frame, size);
         return 0;
     case PEER_ROUTES:
         ev->routes(ev->ctx, l->node, frame, size);
+        return 0;
+    case PEER_LED:
+        ev->led(ev->ctx, l->node, frame, size);
         return 0;
     case PEER_REQUEST:
         return request_frame(l, frame, size);

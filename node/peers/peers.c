@@ -7,6 +7,7 @@
 #include "internal.h"
 
 #define LOG_LINE_MAX 256
+#define LATE_MS 100 /* a timer that is so late was held up */
 
 /* What strangers do is logged, but they do not decide how much. */
 void peers_log(struct peers *p, const char *format, ...) {
@@ -46,13 +47,59 @@ static void renew_stale(struct peer *peer) {
     }
 }
 
+/* ---- who is alive -----------------------------------------------------------------------------------------------
+ *
+ * Only what stops when the sender's disk stops counts as heard: its pings and its raft messages. */
+
+void peer_lapsed(struct peer *peer) {
+    struct peers *p = peer->peers;
+    timer_stop(p->params.timers, &peer->silence);
+    if (peer->alive) {
+        peer->alive = false;
+        p->params.events.lapsed(p->params.events.ctx, peer->node, peer->heard_ms);
+    }
+}
+
+void peer_heard(struct peer *peer) {
+    peer->heard_ms = clock_now_ms(peer->peers->params.clock);
+}
+
+void peer_pinged(struct peer *peer, const struct peer_ping *ping) {
+    struct peers *p = peer->peers;
+    if (peer->ping.incarnation != ping->incarnation) {
+        peer_lapsed(peer); /* it has forgotten what it knew when it was heard last */
+    }
+    peer_heard(peer);
+    peer->ping = *ping;
+    if (!peer->alive) {
+        peer->alive = true;
+        timer_start(p->params.timers, &peer->silence, peer->heard_ms + PEERS_DEAD_MS);
+        p->params.events.alive(p->params.events.ctx, peer->node);
+    }
+}
+
+/* A timer that fires late says that this node was held up, not that the peer was silent: what it said may wait in the
+ * socket and is read first. */
+static void silence_fire(struct timer *t) {
+    struct peer *peer = (struct peer *)((char *)t - offsetof(struct peer, silence));
+    struct peers *p = peer->peers;
+    uint64_t now = clock_now_ms(p->params.clock);
+    bool held_up = now >= peer->silence.at_ms + LATE_MS;
+    if (now >= peer->heard_ms + PEERS_DEAD_MS && !held_up) {
+        peer_lapsed(peer);
+        return;
+    }
+    uint64_t next = peer->heard_ms + PEERS_DEAD_MS;
+    timer_start(p->params.timers, &peer->silence, next > now ? next : now + LATE_MS / 2);
+}
+
 static void ping_fire(struct timer *t) {
     struct peers *p = (struct peers *)((char *)t - offsetof(struct peers, pinging));
     struct peer_ping ping = {0};
     struct peer *peer, *next;
-    p->params.events.make_ping(p->params.events.ctx, &ping);
+    bool fit = p->params.events.make_ping(p->params.events.ctx, &ping);
     HASH_ITER(hh, p->peers, peer, next) {
-        struct buf *b = peers_control(p, peer->node);
+        struct buf *b = fit ? peers_control(p, peer->node) : NULL;
         if (b) {
             peer_ping_frame(&ping, b);
         }
@@ -84,6 +131,7 @@ static void peer_free(struct peers *p, struct peer *peer) {
     for (int lane = 0; lane < LANES; lane++) {
         timer_stop(p->params.timers, &peer->redial[lane].timer);
     }
+    timer_stop(p->params.timers, &peer->silence);
     HASH_DEL(p->peers, peer); // NOLINT(clang-analyzer-core.NullDereference): p->peers holds at least this one
     free(peer);
 }
@@ -117,6 +165,7 @@ void peers_set_swarm(struct peers *p, const uint8_t swarm[32], uint32_t self) {
 
 static void cut_off(struct peer *peer) {
     peer->gone = true;
+    peer_lapsed(peer);
     for (int lane = 0; lane < LANES; lane++) {
         timer_stop(peer->peers->params.timers, &peer->redial[lane].timer);
         if (peer->out[lane]) {
@@ -134,6 +183,7 @@ static struct peer *peer_new(struct peers *p, const struct member *m) {
     peer->peers = p;
     peer->node = m->node;
     memcpy(peer->dh, m->dh, sizeof(peer->dh));
+    peer->silence.fire = silence_fire;
     TAILQ_INIT(&peer->requests);
     for (int lane = 0; lane < LANES; lane++) {
         peer->redial[lane].timer.fire = redial_fire;
@@ -173,11 +223,23 @@ void peers_set_members(struct peers *p, const struct members *m) {
 struct buf *peers_control(struct peers *p, uint32_t node) {
     struct peer *peer = peer_find(p, node);
     struct link *l = peer ? peer->out[LANE_CONTROL] : NULL;
-    if (!l || l->state != LINK_OPEN || net_unsent(l->conn) + l->out.size > PEERS_CONTROL_UNSENT_MAX) {
+    if (!l || l->state != LINK_OPEN) {
+        return NULL;
+    }
+    if (net_unsent(l->conn) + l->out.size > PEERS_CONTROL_UNSENT_MAX) {
+        link_close(l, NULL);
         return NULL;
     }
     link_queue(l);
     return &l->out;
+}
+
+void peers_break(struct peers *p, uint32_t node) {
+    struct peer *peer = peer_find(p, node);
+    struct link *l = peer ? peer->out[LANE_CONTROL] : NULL;
+    if (l && l->state == LINK_OPEN) {
+        link_close(l, NULL);
+    }
 }
 
 bool peers_alive(const struct peers *p, uint32_t node) {
@@ -185,9 +247,7 @@ bool peers_alive(const struct peers *p, uint32_t node) {
         return true;
     }
     const struct peer *peer = peer_find(p, node);
-    return peer && !peer->gone && peer->heard_ms && peer->out[LANE_CONTROL] &&
-           peer->out[LANE_CONTROL]->state == LINK_OPEN &&
-           clock_now_ms(p->params.clock) < peer->heard_ms + PEERS_DEAD_MS;
+    return peer && peer->alive && peer->out[LANE_CONTROL] && peer->out[LANE_CONTROL]->state == LINK_OPEN;
 }
 
 const struct peer_ping *peers_last_ping(const struct peers *p, uint32_t node) {

@@ -15,15 +15,16 @@
 #include "random.h"
 #include "timers.h"
 
-#define PEERS_PING_MS 500
-#define PEERS_DEAD_MS 2000      /* no ping for this long: not alive */
+#define PEERS_PING_MS 250
+#define PEERS_DEAD_MS 600       /* nothing heard for this long: not alive */
+#define PEERS_SETTLED_MS 2000   /* a session that stood for this long was no mistake */
 #define PEERS_STALE_MS 5000     /* no ping for this long: dial anew */
 #define PEERS_HANDSHAKE_MS 5000 /* to finish a handshake and say something */
 #define PEERS_GUEST_MS 30000    /* to hear whether it may join: as long as the inviter tries */
 #define PEERS_STRANGERS_MAX 64  /* connections of no member: half-open ones and guests */
 #define PEERS_REDIAL_MIN_MS 100
 #define PEERS_REDIAL_MAX_MS 2000
-#define PEERS_CONTROL_UNSENT_MAX (16 * 1024 * 1024) /* beyond: control messages to that peer are dropped */
+#define PEERS_CONTROL_UNSENT_MAX (16 * 1024 * 1024) /* beyond: the control session to that peer is given up */
 #define PEERS_BULK_UNSENT_MAX (32 * 1024 * 1024)    /* beyond: bulk requests get ERR_BUSY */
 #define PEERS_REQUESTS_MAX 65536                    /* of ours, unanswered */
 #define PEERS_CALLS_MAX 16384                       /* of others', unanswered by us: beyond, ERR_BUSY */
@@ -45,15 +46,20 @@ struct peers_events {
     void (*ping)(void *ctx, uint32_t from, const struct peer_ping *ping);
     void (*raft)(void *ctx, uint32_t from, const uint8_t *frame, size_t size);
     void (*routes)(void *ctx, uint32_t from, const uint8_t *frame, size_t size);
+    void (*led)(void *ctx, uint32_t from, const uint8_t *frame, size_t size);
     /* body is valid during the call only */
     void (*request)(void *ctx, struct peers_call *call, enum peer_op op, const uint8_t *body, size_t size);
     void (*opened)(void *ctx, uint32_t node); /* our control session to it stands */
     void (*lost)(void *ctx, uint32_t node);   /* our control session to it broke: messages may be lost */
+    /* It is heard, from this moment without a break; */
+    void (*alive)(void *ctx, uint32_t node);
+    /* and is not any more: silent since heard_ms, its session broke, or it has started anew. */
+    void (*lapsed)(void *ctx, uint32_t node, uint64_t heard_ms);
     void (*log)(void *ctx, const char *line);
     /* A member says that we are gone: our row as the swarm has it. */
     void (*farewell)(void *ctx, uint64_t epoch, const struct member *row);
-    /* the ping to send now */
-    void (*make_ping)(void *ctx, struct peer_ping *out);
+    /* The ping to send now; false: none, this node is not fit to be taken for alive. */
+    bool (*make_ping)(void *ctx, struct peer_ping *out);
     void *ctx;
 };
 
@@ -83,8 +89,11 @@ void peers_set_swarm(struct peers *p, const uint8_t swarm[32], uint32_t self);
 void peers_set_members(struct peers *p, const struct members *m);
 
 /* Appends to the control stream of a peer; everything leaves together at the end of the loop turn. NULL when there is
- * no open session or too much is unsent: the message is lost, as messages may be. Write whole frames only. */
+ * no open session: the message is lost. Nothing is lost in any other way, so when too much is unsent, the session
+ * goes. Write whole frames only. */
 struct buf *peers_control(struct peers *p, uint32_t node);
+/* For whoever had to drop a message: the control session to the peer breaks, so that both sides know. */
+void peers_break(struct peers *p, uint32_t node);
 
 /* The answer: status of the peer, or ERR_UNREACHABLE, ERR_TIMEOUT, ERR_BUSY, ERR_CLOSED (never sent or lost on the
  * way). body is valid during the call only. Exactly once, never from inside peers_request. Not called after
@@ -92,11 +101,15 @@ struct buf *peers_control(struct peers *p, uint32_t node);
 typedef void peers_reply_cb(void *ctx, int status, const uint8_t *body, size_t size);
 /* A request to ourselves is delivered as any other, without touching the net. body is copied. A request to a peer
  * whose session is being dialled waits for it within its timeout. */
-void peers_request(struct peers *p, uint32_t node, enum lane lane, enum peer_op op, const struct buf *body,
-                   uint64_t timeout_ms, peers_reply_cb *cb, void *ctx);
+uint64_t peers_request(struct peers *p, uint32_t node, enum lane lane, enum peer_op op, const struct buf *body,
+                       uint64_t timeout_ms, peers_reply_cb *cb, void *ctx);
+/* The request with this id, which was not answered yet, never will be: cb is not called. Whether the peer has acted on
+ * it is not known. */
+void peers_cancel(struct peers *p, uint64_t id);
 void peers_reply(struct peers_call *call, int status, const void *body, size_t size);
 
-bool peers_alive(const struct peers *p, uint32_t node);                        /* the own node always is */
+/* Heard, and can be told. The own node always is. */
+bool peers_alive(const struct peers *p, uint32_t node);
 const struct peer_ping *peers_last_ping(const struct peers *p, uint32_t node); /* NULL: never heard or not alive */
 
 /* Joining: dials `addr` as a guest, checks that the other end holds the key `inviter`, sends OP_JOIN; the answer as

@@ -6,13 +6,17 @@
 
 /* ---- ours ------------------------------------------------------------------------------------------------------- */
 
-static void request_finish(struct request *r, int status, const uint8_t *body, size_t size) {
+static void request_detach(struct request *r) {
     struct peers *p = r->peers;
     HASH_DEL(p->requests, r);
     if (r->peer) {
         TAILQ_REMOVE(&r->peer->requests, r, link);
     }
     timer_stop(p->params.timers, &r->timer);
+}
+
+static void request_finish(struct request *r, int status, const uint8_t *body, size_t size) {
+    request_detach(r);
     r->cb(r->ctx, status, body, size);
     buf_release(&r->body);
     free(r);
@@ -103,8 +107,8 @@ static void request_route(struct request *r, struct peer *peer, const struct buf
     dial(peer, r->lane);
 }
 
-void peers_request(struct peers *p, uint32_t node, enum lane lane, enum peer_op op, const struct buf *body,
-                   uint64_t timeout_ms, peers_reply_cb *cb, void *ctx) {
+uint64_t peers_request(struct peers *p, uint32_t node, enum lane lane, enum peer_op op, const struct buf *body,
+                       uint64_t timeout_ms, peers_reply_cb *cb, void *ctx) {
     struct request *r = calloc(1, sizeof(*r));
     struct peer *peer = peer_find(p, node);
     uint64_t now = clock_now_ms(p->params.clock);
@@ -132,6 +136,16 @@ void peers_request(struct peers *p, uint32_t node, enum lane lane, enum peer_op 
         timer_start(p->params.timers, &r->timer, r->deadline_ms);
         request_route(r, peer, body);
     }
+    return r->id;
+}
+
+void peers_cancel(struct peers *p, uint64_t id) {
+    struct request *r;
+    HASH_FIND(hh, p->requests, &id, sizeof(id), r);
+    CHECK(r);
+    request_detach(r);
+    buf_release(&r->body);
+    free(r);
 }
 
 void requests_opened(struct peer *peer, enum lane lane) {

@@ -220,6 +220,18 @@ static void leader_gave_up(struct raft *r) {
     }
 }
 
+/* Two that campaign at the same time would both win their pre-votes, and then split the votes. */
+static void yield_to(struct raft *r, uint64_t id) {
+    const struct raft_config *config = raft_chain_effective(&r->chain);
+    int row = raft_config_row(config, id);
+    if (r->role == RAFT_PRECANDIDATE && row >= 0 && row < raft_config_row(config, r->self)) {
+        uint32_t hurry_ms = r->hurry_ms;
+        raft_become_follower(r, r->hard.term, 0, 0);
+        r->hurry_ms = hurry_ms;
+        draw_hurried(r);
+    }
+}
+
 int raft_on_prevote(struct raft *r, const struct raft_message *m, struct raft_update *out) {
     if (r->role == RAFT_FOLLOWER && m->from == r->leader && m->term > r->hard.term) {
         leader_gave_up(r);
@@ -237,6 +249,7 @@ int raft_on_prevote(struct raft *r, const struct raft_message *m, struct raft_up
     reply->reject = !grant;
     if (grant) {
         reply->term = m->term;
+        yield_to(r, m->from);
     } else if (r->nodes && r->role == RAFT_FOLLOWER && !up_to_date(r, m)) {
         uint64_t planned_ms = r->election_ms;
         raft_wake_soon(r); /* this one is fitter to lead, and need not wait for its turn */

@@ -26,10 +26,10 @@
 #define RAFT_ENTRY_MAX (256 * 1024)        /* bytes of one entry's data */
 #define RAFT_APPEND_BYTES_MAX (512 * 1024) /* payload of one append message, unless a single entry is larger */
 #define RAFT_APPEND_ENTRIES_MAX 256
-#define RAFT_INFLIGHT_MAX 16  /* append messages under way to one replica, */
+#define RAFT_INFLIGHT_MAX 16                  /* append messages under way to one replica, */
 #define RAFT_INFLIGHT_BYTES_MAX (1024 * 1024) /* and their payload: beyond, the next waits for an acknowledgement */
-#define RAFT_READS_MAX 4096   /* reads waiting for their quorum */
-#define RAFT_PENDING_MAX 4096 /* entries appended by a leader and not committed: beyond, ERR_BUSY */
+#define RAFT_READS_MAX 4096                   /* reads waiting for their quorum */
+#define RAFT_PENDING_MAX 4096                 /* entries appended by a leader and not committed: beyond, ERR_BUSY */
 #define RAFT_PENDING_BYTES_MAX (8 * 1024 * 1024)
 
 /* ---- configurations -------------------------------------------------------------------------------------------- */
@@ -263,7 +263,7 @@ struct raft_start {
     uint64_t self; /* own replica id */
     struct raft_timing timing;
     const struct raft_nodes *nodes; /* outlives the core; NULL: heartbeats and timers as in the paper */
-    bool stays_joint;               /* a joint configuration is left when the host says so: voters need more than the log */
+    bool stays_joint; /* a joint configuration is left when the host says so: voters need more than the log */
     struct raft_hard hard;
     uint64_t base_index, base_term;        /* the log starts after this */
     const struct raft_config *base_config; /* in force at the base; count 0 for a replica that awaits its first

@@ -128,8 +128,19 @@ static bool at_rest(const struct raft *r, const struct raft_peer *p) {
 }
 
 bool raft_peer_active(const struct raft *r, const struct raft_peer *p) {
-    bool heard = raft_ms_since(r, p->heard_ms) < r->timing.election_max_ms;
-    return living(r, p) && (heard || (r->nodes && at_rest(r, p)));
+    bool lately = raft_ms_since(r, p->heard_ms) < r->timing.election_max_ms;
+    return living(r, p) && (lately || (r->nodes && at_rest(r, p)));
+}
+
+static const struct raft_peer *peer_of(const struct raft *r, uint64_t id) {
+    const struct raft_peer *p = raft_peer_find(r, id);
+    CHECK(p != NULL);
+    return p;
+}
+
+static bool heard(void *ctx, uint64_t id) {
+    const struct raft *r = ctx;
+    return id == r->self || living(r, peer_of(r, id));
 }
 
 static bool heard_lately(void *ctx, uint64_t id) {
@@ -137,8 +148,7 @@ static bool heard_lately(void *ctx, uint64_t id) {
     if (id == r->self) {
         return true;
     }
-    const struct raft_peer *p = raft_peer_find(r, id);
-    CHECK(p != NULL);
+    const struct raft_peer *p = peer_of(r, id);
     if (!r->nodes) {
         return raft_peer_active(r, p);
     }
@@ -225,7 +235,7 @@ static bool quiet(struct raft *r) {
             return false;
         }
     }
-    return raft_config_quorum(raft_chain_effective(&r->chain), heard_lately, r);
+    return raft_config_quorum(raft_chain_effective(&r->chain), heard, r);
 }
 
 void raft_leader_rest(struct raft *r) {
@@ -295,9 +305,7 @@ static uint64_t match_of(const struct raft *r, uint64_t id) {
     if (id == r->self) {
         return r->durable.index; /* the leader counts itself like anyone else: when durable (thesis §10.2.1) */
     }
-    const struct raft_peer *p = raft_peer_find(r, id);
-    CHECK(p != NULL);
-    return p->match;
+    return peer_of(r, id)->match;
 }
 
 /* The largest index that a majority of the voters with this flag hold durably. */

@@ -98,13 +98,12 @@ static int on_tick(struct raft *r, struct raft_update *out) {
     if (r->role == RAFT_LEADER) {
         return raft_leader_tick(r, out);
     }
-    return r->now_ms >= r->election_ms ? raft_campaign(r, out) : 0;
+    return r->now_ms >= r->election_ms && !raft_follower_trusts(r) ? raft_campaign(r, out) : 0;
 }
 
 static int on_message(struct raft *r, const struct raft_message *m, struct raft_update *out) {
-    bool request =
-        m->kind == RAFT_PREVOTE || m->kind == RAFT_VOTE || m->kind == RAFT_APPEND || m->kind == RAFT_HEARTBEAT ||
-        m->kind == RAFT_TIMEOUT_NOW;
+    bool request = m->kind == RAFT_PREVOTE || m->kind == RAFT_VOTE || m->kind == RAFT_APPEND ||
+                   m->kind == RAFT_HEARTBEAT || m->kind == RAFT_TIMEOUT_NOW;
     if (m->to != r->self || m->from == 0 || m->from == r->self || m->term > RAFT_TERM_MAX ||
         (request && m->term == 0)) {
         return ERR_PROTOCOL;

@@ -15,6 +15,7 @@
 #define PEER_BODY_MAX (FRAME_MAX - 256)
 #define PEER_ROUTES_MAX 1024 /* in one message */
 #define PEER_RAFT_MAX 1024   /* messages in one batch */
+#define PEER_LED_MAX 4096    /* groups in one list */
 
 enum lane { LANE_CONTROL, LANE_BULK, LANES };
 
@@ -35,6 +36,7 @@ enum peer_kind {
     PEER_REQUEST,
     PEER_REPLY,
     PEER_FAREWELL, /* to a member that is gone, and the last it hears: its row */
+    PEER_LED,
     PEER_KINDS
 };
 
@@ -198,6 +200,27 @@ struct routes_reader {
 };
 int peer_routes_open(const uint8_t *frame, size_t size, struct routes_reader *out);
 int peer_routes_next(struct routes_reader *r, struct group_route *out); /* ERR_NOT_FOUND at the end */
+
+/* Which of the groups first..last, of those that the receiver has a replica of, the sender leads, and in which term:
+ * begin, add in rising order, end. At most PEER_LED_MAX: add returns false when the list is full (nothing was added:
+ * end this one before that group, and begin another with it). */
+struct led_batch {
+    struct buf *out;
+    size_t mark;     /* of the frame */
+    size_t count_at; /* where the count goes in at the end */
+    uint32_t count, next;
+};
+void peer_led_begin(struct led_batch *b, struct buf *out, uint32_t first);
+bool peer_led_add(struct led_batch *b, uint32_t group, uint64_t term);
+void peer_led_end(struct led_batch *b, uint32_t last);
+struct led_reader {
+    uint32_t first, last;
+    uint32_t left, next;
+    const uint8_t *bytes;
+    size_t size, offset;
+};
+int peer_led_open(const uint8_t *frame, size_t size, struct led_reader *out);
+int peer_led_next(struct led_reader *r, uint32_t *ret_group, uint64_t *ret_term); /* ERR_NOT_FOUND at the end */
 
 /* Bodies. */
 void group_request_encode(const struct group_request *r, struct buf *out);

@@ -37,6 +37,7 @@ struct group_host {
     struct groups *groups;
     bool started;
     int removed;
+    int asks; /* whether a replica still belongs */
 };
 
 struct fixture {
@@ -73,6 +74,7 @@ static void on_routes(void *ctx, uint32_t from, const uint8_t *frame, size_t siz
 
 static void on_request(void *ctx, struct peers_call *call, enum peer_op op, const uint8_t *body, size_t size) {
     struct group_host *h = ctx;
+    h->asks += op == OP_REPLICA_ASK;
     if (h->groups && h->started) {
         groups_request(h->groups, call, op, body, size);
     } else {
@@ -85,14 +87,36 @@ static void on_node(void *ctx, uint32_t node) {
     (void)node;
 }
 
+static void on_led(void *ctx, uint32_t from, const uint8_t *frame, size_t size) {
+    struct group_host *h = ctx;
+    if (h->groups) {
+        groups_led(h->groups, from, frame, size);
+    }
+}
+
+static void on_alive(void *ctx, uint32_t node) {
+    struct group_host *h = ctx;
+    if (h->groups) {
+        groups_peer_alive(h->groups, node);
+    }
+}
+
+static void on_lapsed(void *ctx, uint32_t node, uint64_t heard_ms) {
+    struct group_host *h = ctx;
+    if (h->groups) {
+        groups_peer_lapsed(h->groups, node, heard_ms);
+    }
+}
+
 static void on_log(void *ctx, const char *line) {
     (void)ctx;
     (void)line;
 }
 
-static void on_make_ping(void *ctx, struct peer_ping *out) {
-    (void)ctx;
+static bool on_make_ping(void *ctx, struct peer_ping *out) {
+    const struct group_host *h = ctx;
     out->incarnation = 1;
+    return !h->groups || !groups_disk_stuck(h->groups);
 }
 
 static void on_accepted(void *ctx, struct net_conn *c, enum net_kind kind) {
@@ -184,9 +208,12 @@ static void boot_peers(struct group_host *h) {
                               .events = {.ping = on_ping,
                                          .raft = on_raft,
                                          .routes = on_routes,
+                                         .led = on_led,
                                          .request = on_request,
                                          .opened = on_node,
                                          .lost = on_node,
+                                         .alive = on_alive,
+                                         .lapsed = on_lapsed,
                                          .log = on_log,
                                          .make_ping = on_make_ping,
                                          .ctx = h}};
@@ -204,7 +231,7 @@ static void boot_groups(struct group_host *h) {
         .timers = &h->timers,
         .disk = h->ports.disk,
         .peers = h->peers,
-        .tuning = {.timing = {.heartbeat_ms = 300, .election_min_ms = 1200, .election_max_ms = 2400},
+        .tuning = {.timing = {.heartbeat_ms = 150, .election_min_ms = 500, .election_max_ms = 1000},
                    .compact_entries = 256,
                    .compact_bytes = 65536,
                    .log_bytes_max = 1u << 20,
@@ -610,10 +637,94 @@ static void a_snapshot_from_the_replica_itself_is_refused(void **state) {
     buf_release(&b);
 }
 
+/* ---- trust --------------------------------------------------------------------------------------------------------
+ */
+
+/* Host 2 says that it leads as replica 1, once; replica 5 has nothing to catch up with. */
+static void lead_by_word(struct fixture *f) {
+    groups_set_placement(f->hosts[1].groups, f->members, NULL); /* whom to ask */
+    struct raft_message m = {.kind = RAFT_HEARTBEAT, .from = 1, .to = 5, .term = 3};
+    struct raft_batch batch;
+    struct buf *out = peers_control(f->hosts[LEADER].peers, 1);
+    assert_non_null(out);
+    peer_raft_begin(&batch, out);
+    assert_true(peer_raft_add(&batch, ARC, &m));
+    peer_raft_end(&batch);
+    run_ms(f, 100);
+}
+
+static void tell(struct fixture *f, uint64_t term) {
+    struct led_batch batch;
+    struct buf *out = peers_control(f->hosts[LEADER].peers, 1);
+    assert_non_null(out);
+    peer_led_begin(&batch, out, 0);
+    if (term > 0) {
+        assert_true(peer_led_add(&batch, ARC, term));
+    }
+    peer_led_end(&batch, ARC);
+    run_ms(f, 1000);
+}
+
+/* Whoever lost its leader asks before long whether it still belongs. */
+static int asks_within_ms(struct fixture *f, uint64_t ms) {
+    int before = f->hosts[LEADER].asks;
+    run_ms(f, ms);
+    return f->hosts[LEADER].asks - before;
+}
+
+static void a_leader_that_lists_the_group_is_trusted(void **state) {
+    struct fixture *f = world(state, false);
+    expect_create(f, 5, 0);
+    lead_by_word(f);
+    assert_int_equal(asks_within_ms(f, 30000), 0);
+    tell(f, 3);
+    tell(f, 4); /* of a newer leadership the first message may still be on its way */
+    assert_int_equal(asks_within_ms(f, 30000), 0);
+}
+
+static void a_leader_that_does_not_list_the_group_is_trusted_no_more(void **state) {
+    struct fixture *f = world(state, false);
+    expect_create(f, 5, 0);
+    lead_by_word(f);
+    tell(f, 0);
+    assert_true(asks_within_ms(f, 20000) > 0);
+    lead_by_word(f);
+    assert_int_equal(asks_within_ms(f, 30000), 0);
+    tell(f, 2);
+    assert_true(asks_within_ms(f, 20000) > 0);
+}
+
+static void a_leader_whose_node_is_lost_is_trusted_no_more(void **state) {
+    struct fixture *f = world(state, false);
+    expect_create(f, 5, 0);
+    lead_by_word(f);
+    sim_host_pause(sim_host(f->sim, LEADER), sim_now_us(f->sim) + 2 * (uint64_t)SIM_SECOND);
+    assert_true(asks_within_ms(f, 25000) > 0);
+}
+
+static void a_disk_that_has_stopped_is_said_to_be(void **state) {
+    struct fixture *f = world(state, true);
+    sim_disk_hang(sim_host(f->sim, 1), sim_now_us(f->sim) + 4 * (uint64_t)SIM_SECOND);
+    run_ms(f, 1500);
+    assert_false(groups_disk_stuck(f->hosts[1].groups)); /* nobody asked it for anything */
+    assert_true(peers_alive(f->hosts[LEADER].peers, 1));
+    (void)ask_replica(f, OP_REPLICA_REMOVE, 1, 100);
+    run_ms(f, 1900);
+    assert_true(groups_disk_stuck(f->hosts[1].groups));
+    assert_false(peers_alive(f->hosts[LEADER].peers, 1));
+    run_ms(f, 1500);
+    assert_false(groups_disk_stuck(f->hosts[1].groups));
+    assert_true(peers_alive(f->hosts[LEADER].peers, 1));
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        TEST(a_leader_that_lists_the_group_is_trusted),
+        TEST(a_leader_that_does_not_list_the_group_is_trusted_no_more),
+        TEST(a_leader_whose_node_is_lost_is_trusted_no_more),
+        TEST(a_disk_that_has_stopped_is_said_to_be),
         TEST(a_removed_replica_never_comes_back),
         TEST(a_replica_removed_before_its_creation_arrives_is_never_created),
         TEST(a_removal_that_overtakes_the_creation_ends_the_older_replica_too),

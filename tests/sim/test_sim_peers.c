@@ -42,8 +42,13 @@ struct peer_host {
     struct timers timers;
     struct identity identity;
     struct peers *peers;
-    int requests, opened, accepted, logs, farewells;
+    int requests, opened, lost, accepted, logs, farewells;
     uint64_t farewell_epoch;
+    int alive, lapsed; /* how often it was told so of anybody */
+    uint64_t heard_ms; /* what the last lapse said */
+    uint64_t lapsed_us;
+    bool unfit;
+    uint64_t incarnation;
     uint32_t from;
     bool hold; /* do not answer */
     struct peers_call *held;
@@ -102,8 +107,21 @@ static void on_opened(void *ctx, uint32_t node) {
 }
 
 static void on_lost(void *ctx, uint32_t node) {
-    (void)ctx;
     (void)node;
+    ((struct peer_host *)ctx)->lost++;
+}
+
+static void on_alive(void *ctx, uint32_t node) {
+    (void)node;
+    ((struct peer_host *)ctx)->alive++;
+}
+
+static void on_lapsed(void *ctx, uint32_t node, uint64_t heard_ms) {
+    struct peer_host *h = ctx;
+    (void)node;
+    h->lapsed++;
+    h->heard_ms = heard_ms;
+    h->lapsed_us = sim_now_us(h->fixture->sim);
 }
 
 static void on_log(void *ctx, const char *line) {
@@ -119,9 +137,10 @@ static void on_farewell(void *ctx, uint64_t epoch, const struct member *row) {
     h->farewell_epoch = epoch;
 }
 
-static void on_make_ping(void *ctx, struct peer_ping *out) {
-    (void)ctx;
-    out->incarnation = 1;
+static bool on_make_ping(void *ctx, struct peer_ping *out) {
+    const struct peer_host *h = ctx;
+    out->incarnation = h->incarnation;
+    return !h->unfit;
 }
 
 static void on_accepted(void *ctx, struct net_conn *c, enum net_kind kind) {
@@ -169,9 +188,12 @@ static void boot_peers(struct peer_host *h) {
                               .events = {.ping = on_ping,
                                          .raft = on_frame,
                                          .routes = on_frame,
+                                         .led = on_frame,
                                          .request = on_request,
                                          .opened = on_opened,
                                          .lost = on_lost,
+                                         .alive = on_alive,
+                                         .lapsed = on_lapsed,
                                          .log = on_log,
                                          .farewell = on_farewell,
                                          .make_ping = on_make_ping,
@@ -418,6 +440,97 @@ static void assert_answered(struct fixture *f, int status) {
     assert_int_equal(f->answers, 1);
     assert_int_equal(f->status, status);
     f->answers = 0;
+}
+
+/* ---- liveness ---------------------------------------------------------------------------------------------------- */
+
+static void silence_of_a_stopped_peer_is_noticed_soon(void **state) {
+    struct fixture *f = two_members(state);
+    struct peer_host *h = &f->hosts[1];
+    assert_int_equal(h->alive, 1);
+    run_ms(f, 30000);
+    assert_int_equal(h->lapsed, 0);
+    uint64_t stopped_us = sim_now_us(f->sim);
+    sim_host_pause(sim_host(f->sim, 2), stopped_us + 3 * (uint64_t)SIM_SECOND);
+    run_ms(f, 2500);
+    assert_int_equal(h->lapsed, 1);
+    assert_true(h->lapsed_us <= stopped_us + (PEERS_DEAD_MS + 5) * SIM_MS);
+    assert_true(h->lapsed_us >= stopped_us + (PEERS_DEAD_MS - PEERS_PING_MS - 5) * SIM_MS);
+    assert_true(clock_now_ms(h->ports.clock) >= h->heard_ms + 2000);
+    assert_false(peers_alive(h->peers, 2));
+    run_ms(f, 2000);
+    assert_int_equal(h->alive, 2);
+    assert_true(peers_alive(h->peers, 2));
+}
+
+static void a_broken_session_is_noticed_at_once(void **state) {
+    struct fixture *f = two_members(state);
+    uint64_t killed_us = sim_now_us(f->sim);
+    sim_host_crash(sim_host(f->sim, 2), SIM_CRASH_PROCESS);
+    run_ms(f, 100);
+    assert_int_equal(f->hosts[1].lapsed, 1);
+    assert_true(f->hosts[1].lapsed_us <= killed_us + 50 * SIM_MS);
+}
+
+/* What it said before it was held up still waits to be read: nobody else was silent. */
+static void a_node_that_was_held_up_does_not_blame_the_others(void **state) {
+    struct fixture *f = two_members(state);
+    sim_host_pause(sim_host(f->sim, 1), sim_now_us(f->sim) + 5 * (uint64_t)SIM_SECOND);
+    run_ms(f, 8000);
+    assert_int_equal(f->hosts[1].lapsed, 0);
+    assert_int_equal(f->hosts[2].lapsed, 1);
+}
+
+static void a_node_with_another_memory_is_another_node(void **state) {
+    struct fixture *f = two_members(state);
+    f->hosts[2].incarnation = 7;
+    run_ms(f, 500);
+    assert_int_equal(f->hosts[1].lapsed, 1);
+    assert_int_equal(f->hosts[1].alive, 2);
+}
+
+static void a_node_that_is_not_fit_is_not_alive(void **state) {
+    struct fixture *f = two_members(state);
+    f->hosts[2].unfit = true;
+    run_ms(f, 1000);
+    assert_false(peers_alive(f->hosts[1].peers, 2));
+    assert_true(peers_alive(f->hosts[2].peers, 1));
+    ask(f, 2, LANE_CONTROL, 1000); /* its answers say nothing about it */
+    run_ms(f, 500);
+    assert_answered(f, 0);
+    assert_false(peers_alive(f->hosts[1].peers, 2));
+}
+
+/* More than one peer may leave unread costs the session, so that both ends know that something was lost. */
+static void nothing_is_lost_but_with_its_session(void **state) {
+    struct fixture *f = two_members(state);
+    sim_host_pause(sim_host(f->sim, 2), sim_now_us(f->sim) + 1 * (uint64_t)SIM_SECOND);
+    struct buf *out;
+    while ((out = peers_control(f->hosts[1].peers, 2)) != NULL) {
+        size_t mark = frame_begin(out);
+        buf_append(out, f->bytes, LARGE);
+        frame_end(out, mark);
+        assert_true(out->size < 2 * (size_t)PEERS_CONTROL_UNSENT_MAX);
+    }
+    run_ms(f, 5000);
+    assert_true(f->hosts[2].lapsed >= 1);
+    assert_true(f->hosts[1].lost >= 1);
+    assert_true(peers_alive(f->hosts[1].peers, 2));
+    assert_true(peers_alive(f->hosts[2].peers, 1));
+}
+
+static void a_question_that_is_taken_back_is_never_answered(void **state) {
+    struct fixture *f = two_members(state);
+    struct buf body;
+    buf_init(&body, PEER_BODY_MAX);
+    for (uint32_t node = 1; node <= 2; node++) {
+        uint64_t id = peers_request(f->hosts[1].peers, node, LANE_CONTROL, OP_MEMBERS, &body, 1000, on_answer, f);
+        peers_cancel(f->hosts[1].peers, id);
+    }
+    run_ms(f, 2000);
+    assert_int_equal(f->answers, 0);
+    assert_int_equal(f->hosts[2].requests, 1);
+    buf_release(&body);
 }
 
 /* ---- requests ---------------------------------------------------------------------------------------------------- */
@@ -784,6 +897,13 @@ static void any_two_machines_understand_each_other(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        TEST(silence_of_a_stopped_peer_is_noticed_soon),
+        TEST(a_broken_session_is_noticed_at_once),
+        TEST(a_node_that_was_held_up_does_not_blame_the_others),
+        TEST(a_node_with_another_memory_is_another_node),
+        TEST(a_node_that_is_not_fit_is_not_alive),
+        TEST(nothing_is_lost_but_with_its_session),
+        TEST(a_question_that_is_taken_back_is_never_answered),
         TEST(members_answer_each_other),
         TEST(a_node_answers_itself),
         TEST(a_large_answer_waits_for_its_session),

@@ -72,7 +72,7 @@ struct cluster_packet {
 struct cluster {
     struct cluster_replica replicas[CLUSTER_MAX + 1]; /* by id, 0 unused */
     uint64_t now_ms;
-    uint64_t random;  /* what the next events carry */
+    uint64_t random; /* what the next events carry */
     /* of replicas that start from now on */
     bool stays_joint;
     bool knows_nodes; /* everybody hears everybody to begin with */

@@ -351,6 +351,65 @@ static void test_routes_fill_one_message(void **state) {
     buf_release(&b);
 }
 
+static void test_led_lists_groups_in_order(void **state) {
+    (void)state;
+    struct buf b = scratch();
+    struct led_batch batch;
+    struct led_reader rows;
+    uint32_t group = 0;
+    uint64_t term = 0;
+    peer_led_begin(&batch, &b, 7);
+    assert_true(peer_led_add(&batch, 7, 3));
+    assert_true(peer_led_add(&batch, UINT32_MAX - 1, UINT64_MAX));
+    peer_led_end(&batch, UINT32_MAX);
+    assert_int_equal(peer_led_open(b.bytes + 4, b.size - 4, &rows), 0);
+    assert_int_equal(rows.first, 7);
+    assert_int_equal(rows.last, UINT32_MAX);
+    assert_int_equal(peer_led_next(&rows, &group, &term), 0);
+    assert_int_equal(group, 7);
+    assert_int_equal(term, 3);
+    assert_int_equal(peer_led_next(&rows, &group, &term), 0);
+    assert_int_equal(group, UINT32_MAX - 1);
+    assert_true(term == UINT64_MAX);
+    assert_int_equal(peer_led_next(&rows, &group, &term), ERR_NOT_FOUND);
+    buf_release(&b);
+}
+
+static void test_led_is_full_at_its_limit_and_small(void **state) {
+    (void)state;
+    struct buf b = scratch();
+    struct led_batch batch;
+    struct led_reader rows;
+    peer_led_begin(&batch, &b, 0);
+    for (uint32_t i = 0; i < PEER_LED_MAX; i++) {
+        assert_true(peer_led_add(&batch, 3 * i, 20));
+    }
+    assert_false(peer_led_add(&batch, 3 * PEER_LED_MAX, 20));
+    peer_led_end(&batch, 3 * PEER_LED_MAX - 1);
+    assert_true(b.size < 2 * PEER_LED_MAX + 32); /* two bytes a group: idle pairs of nodes exchange nothing else */
+    assert_int_equal(peer_led_open(b.bytes + 4, b.size - 4, &rows), 0);
+    assert_int_equal(rows.left, PEER_LED_MAX);
+    buf_release(&b);
+}
+
+static void test_led_refuses_what_is_no_list(void **state) {
+    (void)state;
+    struct led_reader rows;
+    static const uint8_t odd[] = {0x84, PEER_LED, 0, 0x81, 1, 9};
+    static const uint8_t beyond_last[] = {0x84, PEER_LED, 0, 0x82, 9, 1, 8};
+    static const uint8_t backwards[] = {0x84, PEER_LED, 9, 0x80, 8};
+    static const uint8_t overflow[] = {0x84, PEER_LED, 1,    0x82, 0x1a, 0xff, 0xff, 0xff,
+                                       0xff, 1,        0x1a, 0xff, 0xff, 0xff, 0xff};
+    static const uint8_t too_many[] = {0x84, PEER_LED, 0, 0x99, 0x20, 0x02};
+    static const uint8_t trailing[] = {0x84, PEER_LED, 0, 0x80, 8, 0};
+    assert_int_equal(peer_led_open(odd, sizeof(odd), &rows), ERR_PROTOCOL);
+    assert_int_equal(peer_led_open(beyond_last, sizeof(beyond_last), &rows), ERR_PROTOCOL);
+    assert_int_equal(peer_led_open(backwards, sizeof(backwards), &rows), ERR_PROTOCOL);
+    assert_int_equal(peer_led_open(overflow, sizeof(overflow), &rows), ERR_PROTOCOL);
+    assert_int_equal(peer_led_open(too_many, sizeof(too_many), &rows), ERR_PROTOCOL);
+    assert_int_equal(peer_led_open(trailing, sizeof(trailing), &rows), ERR_PROTOCOL);
+}
+
 static void test_join(void **state) {
     (void)state;
     struct buf b = scratch();
@@ -573,6 +632,9 @@ int main(void) {
         cmocka_unit_test(test_group_route),
         cmocka_unit_test(test_a_route_names_each_node_once),
         cmocka_unit_test(test_routes_fill_one_message),
+        cmocka_unit_test(test_led_lists_groups_in_order),
+        cmocka_unit_test(test_led_is_full_at_its_limit_and_small),
+        cmocka_unit_test(test_led_refuses_what_is_no_list),
         cmocka_unit_test(test_join),
         cmocka_unit_test(test_join_reply_refuses_absurd_settings),
         cmocka_unit_test(test_member_row),

@@ -155,6 +155,28 @@ static inline int routes_pass(const uint8_t *bytes, size_t size) {
     return rc;
 }
 
+static inline int led_pass(const uint8_t *bytes, size_t size) {
+    struct led_reader rows;
+    int rc = peer_led_open(bytes, size, &rows);
+    if (rc) {
+        CHECK(rc == ERR_PROTOCOL);
+        return rc;
+    }
+    struct buf again;
+    struct led_batch batch;
+    uint32_t group = 0;
+    uint64_t term = 0;
+    buf_init(&again, FAMILY_BUF_MAX);
+    peer_led_begin(&batch, &again, rows.first);
+    while (peer_led_next(&rows, &group, &term) == 0) {
+        CHECK(group <= rows.last);
+        CHECK(peer_led_add(&batch, group, term));
+    }
+    peer_led_end(&batch, rows.last);
+    family_same(&again, FRAME_PREFIX, bytes, size);
+    return 0;
+}
+
 /* The table a delta comes from is not at hand: its rows are compared one by one. */
 static inline int members_delta_pass(const uint8_t *bytes, size_t size) {
     struct members_delta delta;
@@ -323,6 +345,7 @@ static const struct wire_family peer_families[] = {
     {"farewell", farewell_pass},
     {"census-request", census_request_pass},
     {"census", census_pass},
+    {"led", led_pass},
 };
 static const struct wire_family raft_families[] = {{"batch", raft_batch_pass}, {"config", raft_config_pass}};
 static const struct wire_family client_families[] = {{"client", client_pass}};

@@ -233,6 +233,17 @@ static inline void sample_members(struct samples *s) {
     }
     peer_routes_end(&batch);
     sample_done(s, "peer", "routes", "thirty", FRAME_PREFIX);
+
+    struct led_batch led;
+    peer_led_begin(&led, &s->buf, 0);
+    peer_led_end(&led, 1024);
+    sample_done(s, "peer", "led", "nothing", FRAME_PREFIX);
+    peer_led_begin(&led, &s->buf, 5);
+    CHECK(peer_led_add(&led, 5, 1));
+    CHECK(peer_led_add(&led, 300, UINT64_MAX));
+    CHECK(peer_led_add(&led, 301, 24));
+    peer_led_end(&led, 1024);
+    sample_done(s, "peer", "led", "three", FRAME_PREFIX);
 }
 
 static inline void sample_census(struct samples *s) {
