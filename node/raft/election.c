@@ -241,10 +241,11 @@ int raft_on_prevote(struct raft *r, const struct raft_message *m, struct raft_up
         p->want_heartbeat = true;
         p->commit_known = 0;
     }
-    if (leader_alive(r)) {
+    bool promised = leader_alive(r);
+    if (promised && r->leader != 0) {
         return 0;
     }
-    bool grant = m->term > r->hard.term && up_to_date(r, m);
+    bool grant = !promised && m->term > r->hard.term && up_to_date(r, m);
     struct raft_message *reply = raft_say(r, out, RAFT_PREVOTE_REPLY, m->from, raft_node_of(r, m->from, m->from_node));
     reply->reject = !grant;
     if (grant) {

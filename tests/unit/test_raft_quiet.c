@@ -305,7 +305,7 @@ static void no_vote_within_an_election_timeout_of_a_restart(void **state) {
     c->now_ms += CLUSTER_TIMING.election_min_ms - 1;
     cluster_forget_trace(c);
     assert_int_equal(cluster_receive(c, 2, &prevote), 0);
-    expect(c, "");
+    expect(c, "n2>n3 prevote-no t1\n");
     c->now_ms += 1;
     assert_int_equal(cluster_receive(c, 2, &prevote), 0);
     expect(c, "n2>n3 prevote-ok t2\n");
