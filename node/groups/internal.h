@@ -18,11 +18,12 @@
 #define GROUPS_ATTEMPT_MS 3000 /* one try of a call */
 #define GROUPS_BACKOFF_MIN_MS 20
 #define GROUPS_BACKOFF_MAX_MS 400
-#define GROUPS_FORETOLD_MAX (16 * 1024 * 1024) /* bytes of entries answered and not yet applied: beyond, answers wait \
-                                                */
-#define GROUPS_RECONCILE_MS 250                /* between looks at groups that wait for somebody, */
-#define GROUPS_MOVING_MS 20                    /* and while one is under way */
-#define GROUPS_SNAPSHOT_MS 15000               /* for one piece */
+#define GROUPS_FORETOLD_MAX                                                                             \
+    (16 * 1024 * 1024)           /* bytes of entries answered and not yet applied: beyond, answers wait \
+                                  */
+#define GROUPS_RECONCILE_MS 250  /* between looks at groups that wait for somebody, */
+#define GROUPS_MOVING_MS 20      /* and while one is under way */
+#define GROUPS_SNAPSHOT_MS 15000 /* for one piece */
 #define GROUPS_REMOVED_MAX 4
 #define GROUPS_RETRY_MS 1000   /* between repeats of a message of a move */
 #define GROUPS_ORPHAN_MS 10000 /* without a leader for this long: does it still belong? */
