@@ -96,9 +96,12 @@ void begin_pause(struct plan_fault *f) {
 
 void begin_wall(struct plan_fault *f) {
     int64_t most_ms = prng_chance(&f->prng, 250000) ? FAULT_WALL_FAR_MS_MAX : FAULT_WALL_MS_MAX;
-    int64_t by_ms = (int64_t)prng_below(&f->prng, 2 * (uint64_t)most_ms) - most_ms;
+    int64_t to_ms = (int64_t)prng_below(&f->prng, 2 * (uint64_t)most_ms) - most_ms;
+    int64_t *stepped_ms = &f->plan->hosts[f->host - 1].stepped_ms;
+    int64_t by_ms = to_ms - *stepped_ms;
+    *stepped_ms = to_ms;
     sim_host_step_wall(plan_host(f->plan, f->host), by_ms);
-    plan_say(f, "clock of node %" PRIu32 " steps by %+.3f s", f->host, (double)by_ms / 1e3);
+    plan_say(f, "clock of node %" PRIu32 " is set to be off by %+.3f s", f->host, (double)to_ms / 1e3);
     f->until_us = 0;
 }
 

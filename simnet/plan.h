@@ -86,6 +86,7 @@ struct plan_fault { /* one under way */
 struct plan_host {
     struct plan *plan;
     uint32_t number;
+    int64_t stepped_ms; /* by which its wall clock is off, besides how it began */
     struct event restart;
 };
 

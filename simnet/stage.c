@@ -15,9 +15,10 @@ _Static_assert(RUN_USERS_MAX == WORKLOAD_USERS_MAX, "as many selections as users
 #define INVITE_US (60 * SIM_SECOND) /* for a ticket, when nothing is broken */
 #define WRITE_SMALL 100u
 #define WRITE_LARGE 1500000u
-#define READY_US (30 * SIM_SECOND)
-#define HEALTHY_US (180 * SIM_SECOND)
-#define QUIET_US (400 * (uint64_t)SIM_SECOND)
+#define READY_US (30 * SIM_SECOND)    /* from a start to serving */
+#define HEALTHY_US (180 * SIM_SECOND) /* from the healing: elections, catching up, dismissals, joins, moves */
+/* For what waits for a reference to be two minutes old, by clocks that may differ by six. */
+#define QUIET_US (720 * (uint64_t)SIM_SECOND)
 #define POLL_US SIM_SECOND
 
 /* The first trouble is the reason. Always false. */
