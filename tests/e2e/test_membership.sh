@@ -76,6 +76,13 @@ launch 1
 ends_itself 1
 ok "started again, it says that it has left and ends"
 
+# Nor does its identity help it in: an empty directory would.
+mkdir -m 700 "$work/again"
+cp -p "$work/1/identity" "$work/again/"
+ticket=$("$SHOAL" invite -d "$work/2") || fail "no ticket"
+refused 1 'removed from the swarm for good' "its identity is never let in again" \
+    "$SHOAL" node -d "$work/again" --listen 127.0.0.1:0 --join "$ticket"
+
 healthy_three() {
     [ "$(status_json 2 '.arcs.healthy == .arcs.total and .arcs.leaderless == 0')" = true ]
 }

@@ -319,6 +319,26 @@ static void one_that_leads_everything_drains(void **state) {
     }
 }
 
+/* One replica: the last copy of everything moves, and then its disk is gone. */
+static void the_only_copies_outlive_a_drain(void **state) {
+    (void)state;
+    for (uint64_t seed = 1; seed <= 2; seed++) {
+        struct world w = {.replicas = 1};
+        begin(&w, seed, 4, 0);
+        load_start(&w, 2);
+        run_ms(&w, 500);
+        assert_int_equal(change(&w, 2, CLIENT_DRAIN, 1, false), 0);
+        expect_drained(&w, 1);
+        expect_left(&w, 1);
+        sim_disk_wipe(sim_host(w.swarm.sim, 1));
+        witness_wiped(w.swarm.witness, 1);
+        load_stop(&w);
+        expect_whole(&w);
+        expect_all_stored(&w, 4);
+        end(&w);
+    }
+}
+
 static void two_drain_at_once_and_a_third_is_called_back(void **state) {
     (void)state;
     for (uint64_t seed = 1; seed <= 2; seed++) {
@@ -779,7 +799,7 @@ static void members_come_and_go_and_files_stay(void **state) {
     const char *first = getenv("SHOAL_SEED"); /* more of them, by hand */
     uint64_t seed = first ? strtoull(first, NULL, 10) : 1;
     for (uint64_t last = first ? seed : seed + 2; seed <= last; seed++) {
-        struct world w = {.odd = seed % 2 == 0};
+        struct world w = {.odd = seed % 2 == 0, .replicas = seed % 3 == 0 ? 1 : 3};
         struct storm s = {.w = &w};
         prng_init(&s.prng, seed, PRNG_SCENARIO, 7);
         begin(&w, seed, NODES_MAX, GRACE_MS);
@@ -804,6 +824,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_member_drains_under_load),
         cmocka_unit_test(one_that_leads_everything_drains),
+        cmocka_unit_test(the_only_copies_outlive_a_drain),
         cmocka_unit_test(two_drain_at_once_and_a_third_is_called_back),
         cmocka_unit_test(one_that_died_while_draining_is_gone_all_the_same),
         cmocka_unit_test(the_last_one_up_is_not_sent_away),
