@@ -340,7 +340,7 @@ void cores_boot(struct cores *c, uint64_t id) {
     struct core *n = core_at(c, id);
     CHECK(n->raft == NULL);
     struct raft_start start = {.self = n->id,
-                               .timing = timing,
+                               .timing = c->timing,
                                .stays_joint = c->stays_joint,
                                .hard = n->hard,
                                .base_index = n->base_index,
@@ -394,11 +394,17 @@ static uint64_t now_us(void *ctx) {
 }
 
 struct cores *cores_new(struct script *s, uint64_t voters) {
+    return cores_new_leased(s, voters, 0);
+}
+
+struct cores *cores_new_leased(struct script *s, uint64_t voters, uint32_t lease_ms) {
     struct cores *c = calloc(1, sizeof(*c));
     CHECK(c != NULL);
     c->cores = calloc(CORES_MAX + 1, sizeof(*c->cores));
     CHECK(c->cores != NULL);
     c->script = s;
+    c->timing = timing;
+    c->timing.lease_ms = lease_ms;
     c->now_ms = 10000;
     prng_init(&c->prng, s->seed, PRNG_SCENARIO, 3);
     s->now_us = now_us;
@@ -486,6 +492,13 @@ int cores_read(struct cores *c, uint64_t id, uint64_t handle) {
     struct raft_event event = {.kind = RAFT_EV_READ};
     event.read = handle;
     script_tell(c->script, "%" PRIu64 " is asked for read %" PRIu64, id, handle);
+    return step(c, id, event);
+}
+
+int cores_transfer(struct cores *c, uint64_t id, uint64_t to) {
+    struct raft_event event = {.kind = RAFT_EV_TRANSFER};
+    event.transfer = to;
+    script_tell(c->script, "%" PRIu64 " is asked to hand over to %" PRIu64, id, to);
     return step(c, id, event);
 }
 

@@ -53,6 +53,7 @@ struct cores {
     uint64_t favourite; /* only its timers run out; 0: everybody's */
     struct prng prng;
     bool stays_joint;
+    struct raft_timing timing;
     struct core *cores;                          /* by id; 0 unused */
     bool cut[CORES_MAX + 1][CORES_MAX + 1];      /* from, to */
     unsigned held[CORES_MAX + 1][CORES_MAX + 1]; /* a bit for each kind of message */
@@ -67,6 +68,8 @@ struct cores {
 
 /* Replicas 1..voters, running, with empty logs. */
 struct cores *cores_new(struct script *s, uint64_t voters);
+/* The same, whose leaders answer reads by a lease of so many milliseconds. */
+struct cores *cores_new_leased(struct script *s, uint64_t voters, uint32_t lease_ms);
 void cores_free(struct cores *c);
 /* One more, which awaits its first snapshot or entries: it knows nobody. */
 void cores_create(struct cores *c, uint64_t id);
@@ -101,6 +104,8 @@ uint64_t cores_propose(struct cores *c, uint64_t id, const char *text);
 /* What raft_step says. */
 int cores_change(struct cores *c, uint64_t id, const struct raft_config *config);
 int cores_read(struct cores *c, uint64_t id, uint64_t handle);
+/* Hands the leadership over; what raft_step says. */
+int cores_transfer(struct cores *c, uint64_t id, uint64_t to);
 int cores_compact(struct cores *c, uint64_t id, uint64_t index);
 /* `from` gives all that it has applied to `to`; what raft_step says. leader_term: of the sending. */
 int cores_snapshot(struct cores *c, uint64_t from, uint64_t to, uint64_t leader_term);

@@ -284,6 +284,82 @@ void scenario_stale_read(struct script *s) {
     cores_free(c);
 }
 
+/* ---- leases ------------------------------------------------------------------------------------------------------ */
+
+#define LEASE_MS 800 /* the shortest election takes 1000 */
+
+/* Whether one of the answers that came since `from` shows less than what was committed when it was asked for. */
+static bool stale_answer(const struct core *n, size_t from, uint64_t index) {
+    for (size_t i = from; i < n->read_count; i++) {
+        if (n->reads[i].status == 0 && n->reads[i].index < index) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The leader hands over: the next one is elected at once, while the lease of the old one would hold for long. */
+void scenario_lease_handed_over(struct script *s) {
+    struct cores *c = cores_new_leased(s, 3, LEASE_MS);
+    cores_elect(c, 1);
+    cores_propose(c, 1, "before");
+    cores_pass(c, 300);
+    script_expect(s, cores_read(c, 1, 1) == 0, "a leader refuses a read");
+    script_arose(s, c->cores[1].read_count == 1 && c->cores[1].reads[0].status == 0,
+                 "the lease answers a read at once");
+    cores_pass(c, 100);
+    size_t answered = c->cores[1].read_count;
+    script_expect(s, cores_transfer(c, 1, 2) == 0, "a leader does not hand over");
+    for (uint64_t id = 2; id <= 3; id++) {
+        cores_hold(c, id, 1, CORES_ALL_KINDS);
+    }
+    uint64_t index = 0;
+    for (int ms = 0; ms < LEASE_MS / 2 && index == 0; ms++) {
+        cores_pass(c, 1);
+        index = cores_leads(c, 2) ? cores_propose(c, 2, "after") : 0;
+    }
+    cores_pass(c, 5);
+    script_arose(s, cores_status(c, 2).commit >= index && index > 0 && cores_leads(c, 1),
+                 "another leader commits while the lease of the first would hold");
+    (void)cores_read(c, 1, 2);
+    cores_pass(c, 5);
+    script_expect(s, !stale_answer(&c->cores[1], answered, index),
+                  "a leader that has handed over answers by its lease");
+    for (uint64_t id = 2; id <= 3; id++) {
+        cores_hold(c, id, 1, 0);
+    }
+    comes_right(s, c);
+    cores_free(c);
+}
+
+/* The leader is cut off; it goes on to be asked until another has taken over, and beyond. */
+void scenario_lease_deposed(struct script *s) {
+    struct cores *c = cores_new_leased(s, 3, LEASE_MS);
+    cores_elect(c, 1);
+    cores_propose(c, 1, "before");
+    cores_pass(c, 300);
+    cores_isolate(c, 1, true);
+    uint64_t index = 0, by_lease = 0, taken_ms = 0;
+    for (int ms = 0; ms < ELECTION_MS && !s->failed; ms += 10) {
+        size_t answered = c->cores[1].read_count = 0;
+        (void)cores_read(c, 1, (uint64_t)ms);
+        by_lease += c->cores[1].read_count > 0 && c->cores[1].reads[0].status == 0;
+        script_expect(s, !stale_answer(&c->cores[1], answered, index),
+                      "a deposed leader answers by its lease %" PRIu64 " ms after another took over",
+                      c->now_ms - taken_ms);
+        cores_pass(c, 10);
+        if (index == 0 && cores_leader(c) > 1) {
+            index = cores_propose(c, cores_leader(c), "after");
+            taken_ms = c->now_ms;
+        }
+    }
+    script_arose(s, by_lease > 10, "the lease answers reads");
+    script_arose(s, index > 0, "another leader takes over");
+    cores_isolate(c, 1, false);
+    comes_right(s, c);
+    cores_free(c);
+}
+
 /* ---- logs -------------------------------------------------------------------------------------------------------- */
 
 void scenario_single_node_ack(struct script *s) {

@@ -11,6 +11,41 @@
 
 static const struct drill_options three = {.nodes = 3, .bits = 2};
 
+/* ---- hung disks -------------------------------------------------------------------------------------------------- */
+
+void scenario_hung_disk(struct script *s) {
+    struct drill *d = drill_new(s, &three);
+    uint32_t group = drill_group(d, "a");
+    uint32_t leader = drill_leader(d, group);
+    uint32_t other = drill_other(d, leader, 0);
+    script_expect(s, drill_put(d, other, "a", 100) == 0, "a put fails while all is well");
+    drill_hang(d, leader, 60000);
+    struct drill_call *call = drill_ask(d, other, USER_PUT, "a", 100, CLIENT_ANY);
+    uint32_t next = drill_other_leader(d, group, leader, SOON_MS);
+    script_expect(s, next != 0, "a leader with a hung disk keeps its leadership");
+    script_arose(s, s->failed || sim_host_up(drill_host(d, leader)), "the leader lives, its disk does not");
+    script_expect(s, drill_heard(d, call, SOON_MS), "nothing can be stored while a leader's disk hangs");
+    script_expect(s, call == NULL || call->result.status == 0, "a put fails while one disk hangs");
+    script_expect(s, drill_get(d, other, "a") == 0, "a get fails while one disk hangs");
+    drill_end(d);
+}
+
+void scenario_hung_disks_in_turn(struct script *s) {
+    struct drill *d = drill_new(s, &(const struct drill_options){.nodes = 5, .bits = 2});
+    uint32_t deposed = 0;
+    drill_work(d);
+    for (uint32_t group = 0; group <= 4; group++) {
+        uint32_t leader = drill_leader(d, group);
+        drill_hang(d, leader, 12000);
+        uint32_t next = drill_other_leader(d, group, leader, SOON_MS);
+        script_expect(s, next != 0, "group %" PRIu32 " stays with a leader whose disk hangs", group);
+        deposed += next != 0;
+        drill_pass(d, 15000);
+    }
+    script_arose(s, deposed == 5, "every group lost a leader");
+    drill_end(d);
+}
+
 /* ---- power cuts -------------------------------------------------------------------------------------------------- */
 
 static void cut_all(struct drill *d) {

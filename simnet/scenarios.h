@@ -14,6 +14,8 @@
       "pre-votes in a joint configuration whose leader died with half of it replicated")                             \
     X(vote_forgotten, "vote-forgotten", "a vote that raises no term, and a crash before and after it is durable")    \
     X(stale_read, "stale-read", "reads of a leader that does not know the last commit: no entry of its term is yet") \
+    X(lease_handed_over, "lease-handed-over", "a lease that would hold on when its leader has handed over")          \
+    X(lease_deposed, "lease-deposed", "reads by lease at a leader that is cut off, while another takes over")        \
     X(single_node_ack, "single-node-ack", "a single node that commits before its disk has the entry")                \
     X(heartbeat_commit, "heartbeat-commit", "a commit index from heartbeats, at a log that was never compared")      \
     X(ack_aba, "ack-aba", "an acknowledgement of an earlier term for an index that holds another entry by then")     \
@@ -22,6 +24,8 @@
     X(snapshot_crash, "snapshot-crash", "a crash between the installation of a snapshot and the entries behind it")
 
 #define SCENARIOS_OF_SWARMS(X)                                                                                        \
+    X(hung_disk, "hung-disk", "a leader whose disk hangs while it goes on to send heartbeats")                        \
+    X(hung_disks_in_turn, "hung-disks-in-turn", "the same of every group's leader in turn, with users at work")       \
     X(power_cut_single, "power-cut-single", "I2, power cut of a single node as it acknowledges")                      \
     X(power_cut_all, "power-cut-all", "I2, power cut of all nodes as one acknowledges, with one kind of disk behind") \
     X(blackout, "blackout", "all nodes power-cut at once, again and again, with users at work")                       \
