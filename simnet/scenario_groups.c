@@ -370,3 +370,31 @@ void scenario_old_creation(struct script *s) {
     (void)drill_member(d, 2, CLIENT_DRAIN_STOP, number, false);
     drill_end(d);
 }
+
+/* ---- groups with nothing to do ----------------------------------------------------------------------------------- */
+
+/* Nobody asks for anything, so nobody says anything for the groups; and their leader's process is back before anyone
+ * misses its node. It leads nothing any more: the groups must find that out by themselves. */
+void scenario_blink(struct script *s) {
+    struct drill *d = drill_new(s, &(const struct drill_options){.nodes = 3, .bits = 4});
+    uint32_t led = 0;
+    drill_pass(d, 20000);
+    for (uint32_t i = 0; i < 6; i++) {
+        uint32_t node = drill_leader(d, 1 + i);
+        for (uint32_t group = 1; group < group_count(d); group++) {
+            led += drill_info(d, node, group).leading;
+        }
+        drill_crash(d, node, i % 2 == 0 ? SIM_CRASH_PROCESS : SIM_CRASH_POWER);
+        drill_pass(d, 1 + 60 * (uint64_t)i);
+        drill_start(d, node);
+        drill_pass(d, SOON_MS);
+        for (uint32_t group = 0; group < group_count(d); group++) {
+            uint32_t leader = s->failed ? 1 : stage_leader(&d->stage, group);
+            script_expect(s, leader != 0, "group %" PRIu32 " waits for a leader that forgot it", group);
+        }
+        script_expect(s, drill_put(d, 1 + i % 3, "a", 100) == 0, "a put fails");
+        drill_pass(d, 10000);
+    }
+    script_arose(s, led >= 16, "leaders of quiet groups restart");
+    drill_end(d);
+}

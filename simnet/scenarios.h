@@ -48,6 +48,7 @@
     X(lost_leader, "lost-leader", "I5, a command whose leader is lost after it applied it")                           \
     X(settled, "settled", "I7, a put that finds the leader of its name when its references were given up")            \
     X(rolling_restart, "rolling-restart", "restarts of one node after the other, with users at work")                 \
+    X(blink, "blink", "a leader of quiet groups that restarts before its node is missed")                             \
     X(clock_jump, "clock-jump", "wall clocks that jump by hours and days")
 
 #define SCENARIO_FUNCTION(function, name, attacks) void scenario_##function(struct script *s);
