@@ -23,9 +23,11 @@ void witness_init(struct witness *w, struct swarm *swarm, unsigned bits) {
     for (uint32_t i = 0; i < swarm->count; i++) {
         w->hosts[i].views = calloc(w->groups, sizeof(*w->hosts[i].views));
         w->hosts[i].dead = calloc(w->groups, sizeof(*w->hosts[i].dead));
+        w->hosts[i].held = calloc(w->groups, sizeof(*w->hosts[i].held));
         w->hosts[i].logs = calloc(w->groups, sizeof(*w->hosts[i].logs));
         journal_init(&w->hosts[i].journal);
-        CHECK(w->hosts[i].views != NULL && w->hosts[i].dead != NULL && w->hosts[i].logs != NULL);
+        CHECK(w->hosts[i].views != NULL && w->hosts[i].dead != NULL && w->hosts[i].held != NULL &&
+              w->hosts[i].logs != NULL);
     }
 }
 
@@ -33,6 +35,7 @@ void witness_release(struct witness *w) {
     for (uint32_t i = 0; w->hosts != NULL && i < w->swarm->count; i++) {
         free(w->hosts[i].views);
         free(w->hosts[i].dead);
+        free(w->hosts[i].held);
         free(w->hosts[i].logs);
         journal_release(&w->hosts[i].journal);
     }
@@ -70,14 +73,20 @@ static void read_tombstones(struct witness *w, uint32_t host) {
     for (uint32_t group = 0; group < w->groups; group++) {
         struct hard_row hard;
         uint64_t *dead = &w->hosts[host - 1].dead[group];
+        uint64_t *held = &w->hosts[host - 1].held[group];
         int status = hard_row_get(t, group, &hard);
-        hard.tombstone = status == 0 ? hard.tombstone : 0;
+        if (status == ERR_NOT_FOUND) {
+            hard = (struct hard_row){0};
+        }
         if (status != 0 && status != ERR_NOT_FOUND) {
             trouble(w, host, group, "its hard state cannot be decoded");
         } else if (hard.tombstone < *dead) {
             trouble(w, host, group, "a tombstone is gone");
+        } else if (hard.replica != *held && hard.tombstone < *held) {
+            trouble(w, host, group, "a replica is gone and has left no tombstone");
         } else {
             *dead = hard.tombstone;
+            *held = hard.replica > *held ? hard.replica : *held;
         }
     }
     store_abort(t);
@@ -150,7 +159,7 @@ void witness_started(struct witness *w, uint32_t host) {
 
 void witness_wiped(struct witness *w, uint32_t host) {
     for (uint32_t group = 0; group < w->groups; group++) {
-        w->hosts[host - 1].dead[group] = 0;
+        w->hosts[host - 1].dead[group] = w->hosts[host - 1].held[group] = 0;
     }
 }
 

@@ -41,6 +41,7 @@ struct witness_host {
     uint64_t steps;
     struct witness_view *views; /* by group */
     uint64_t *dead;             /* by group: replica ids up to this one have a tombstone on the disk */
+    uint64_t *held;             /* by group: the highest replica id that was on the disk */
 };
 
 struct witness_tables { /* of a group, at some applied indexes */
