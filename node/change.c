@@ -16,8 +16,8 @@
 #define CHANGE_ATTEMPTS_MAX 4
 #define CHANGE_CENSUSES_MAX 10 /* a group that is just electing has a leader soon */
 #define CHANGE_CENSUS_PAUSE_MS 1000
-#define CHANGE_SPARE_PARTS \
-    10 /* of a disk, one of so many is not counted on: for what is not chunks, and uneven loads */
+/* Of a disk, one of so many parts is not counted on: for what is not chunks, and uneven loads. */
+#define CHANGE_SPARE_PARTS 10
 
 struct change {
     TAILQ_ENTRY(change) link;
@@ -66,45 +66,52 @@ static void finish_plain(struct change *c, int status) {
 /* ---- room for what it has --------------------------------------------------------------------------------------- */
 
 struct room {
-    uint32_t nodes;
-    uint64_t capacity, used;
+    uint32_t nodes; /* that are up; */
+    uint64_t capacity;
+    uint32_t known; /* those that have said what they use, of all that hold anything */
+    uint32_t silent;
+    uint64_t used; /* by those that have */
 };
 
-static uint64_t used_by(struct node *n, uint32_t node) {
+static void measure_used(struct node *n, uint32_t node, struct room *room) {
     const struct peer_ping *ping = peers_last_ping(n->peers, node);
-    return node == n->swarm.self ? disk_used_bytes(n->params.disk) : ping ? ping->used : 0;
+    bool self = node == n->swarm.self;
+    if (self || ping) {
+        room->known++;
+        room->used += self ? disk_used_bytes(n->params.disk) : ping->used;
+    } else {
+        room->silent++;
+    }
 }
 
-/* Of the members that are up: with the one that leaves, and without it. A sum that passes the range is the whole range:
- * nobody will ever fill it. */
-static void measure(struct node *n, uint32_t leaving, struct room *all, struct room *rest) {
-    *all = *rest = (struct room){0};
+/* A sum of capacities that passes the range is the whole range: nobody will ever fill it. */
+static void measure(struct node *n, struct room *out) {
+    *out = (struct room){0};
     for (size_t i = 0; i < members_count(n->members); i++) {
         const struct member *row = members_at(n->members, i);
-        if (row->state != MEMBER_UP) {
-            continue;
+        uint64_t left = UINT64_MAX - out->capacity;
+        if (row->state == MEMBER_UP) {
+            out->nodes++;
+            out->capacity += row->capacity < left ? row->capacity : left;
         }
-        uint64_t used = used_by(n, row->node);
-        struct room *rooms[] = {all, row->node == leaving ? NULL : rest};
-        for (size_t k = 0; k < 2 && rooms[k]; k++) {
-            uint64_t left = UINT64_MAX - rooms[k]->capacity;
-            rooms[k]->nodes++;
-            rooms[k]->capacity += row->capacity < left ? row->capacity : left;
-            rooms[k]->used += used;
+        if (row->state == MEMBER_UP || row->state == MEMBER_DRAINING) {
+            measure_used(n, row->node, out);
         }
     }
 }
 
-/* With fewer nodes than copies are wanted every node holds everything, so each copy that cannot be made any more needs
- * no room. An estimate: it does not know how the chunks fall. */
-static bool rest_has_room(struct node *n, uint32_t leaving) {
-    struct room all, rest;
+/* With fewer nodes than copies are wanted every node holds everything, so a copy that cannot be made any more needs no
+ * room. An estimate: it does not know how the chunks fall, and takes those that are silent to be like the others. */
+static bool rest_has_room(struct node *n, const struct member *leaving) {
+    struct room room;
     uint32_t wanted = n->swarm.settings.replicas;
-    measure(n, leaving, &all, &rest);
-    uint32_t copies = all.nodes < wanted ? all.nodes : wanted;
-    uint32_t later = rest.nodes < wanted ? rest.nodes : wanted;
-    uint64_t room = rest.capacity - rest.capacity / CHANGE_SPARE_PARTS;
-    return copies == 0 || all.used / copies <= room / (later ? later : 1);
+    measure(n, &room);
+    CHECK(room.nodes > 1); /* see others_up */
+    uint64_t used = room.known ? room.used + room.silent * (room.used / room.known) : 0;
+    uint64_t rest = room.capacity - leaving->capacity;
+    uint32_t copies = room.nodes < wanted ? room.nodes : wanted;
+    uint32_t later = room.nodes - 1 < wanted ? room.nodes - 1 : wanted;
+    return used / copies <= (rest - rest / CHANGE_SPARE_PARTS) / later;
 }
 
 /* ---- may it be? ------------------------------------------------------------------------------------------------- */
@@ -162,7 +169,7 @@ static bool may_step(struct change *c) {
         finish(c, ERR_REFUSED, "no other node is up: nobody would be left to keep the files");
         return false;
     }
-    if (to == MEMBER_DRAINING && !rest_has_room(c->node, node)) {
+    if (to == MEMBER_DRAINING && !rest_has_room(c->node, &c->row)) {
         finish(c, ERR_NO_SPACE,
                "the nodes that remain have no room for what is stored: add a node first, or remove files");
         return false;
