@@ -27,6 +27,8 @@ void plan_extend(struct plan_fault *f, uint64_t until_us);
 uint64_t plan_lasting(struct plan_fault *f);
 /* The host goes down if it is up, and comes back by itself after that time. */
 void plan_crash(struct plan_fault *f, uint32_t number, enum sim_crash how, uint64_t for_us);
+/* A host that leads what users work on, or else the other one. */
+uint32_t plan_leader(struct plan *p, uint64_t random, uint32_t otherwise);
 struct sim_host *plan_host(struct plan *p, uint32_t number);
 size_t plan_link(const struct plan *p, uint32_t from, uint32_t to); /* index of a directed link */
 

@@ -69,21 +69,26 @@ void begin_slow_disk(struct plan_fault *f) {
 void begin_ambush(struct plan_fault *f) {
     f->waiting = true;
     f->everywhere = true;
-    f->slow_envs = 1u << draw_env(f, 600000);
+    f->slow_envs = 1u << (f->plan->hunting ? DISK_LOG : draw_env(f, 600000));
     f->slow_factor = (uint32_t)prng_range(&f->prng, 1, 400);
     fault_set_pace(f->plan);
     say_pace(f);
 }
 
-/* Everybody, or any one: the coordinator is hit often enough. */
+/* Everybody, or who leads (and knows alone how far the others may go), or any one: the coordinator is hit often
+ * enough. */
 static void strike(struct plan_fault *f) {
-    f->slow_envs = 0;
+    f->slow_envs = f->plan->hunting ? f->slow_envs : 0; /* the next leader's beginning takes its time */
     fault_set_pace(f->plan);
     plan_say(f, "a put is acknowledged: ");
-    if (prng_chance(&f->prng, 750000)) {
+    uint64_t whom = prng_below(&f->prng, 100), aim = prng_u64(&f->prng);
+    uint32_t any = fault_any_host(f);
+    if (f->plan->hunting || whom < 30) {
+        plan_crash(f, plan_leader(f->plan, aim, any), SIM_CRASH_POWER, plan_lasting(f));
+    } else if (whom < 80) {
         begin_blackout(f);
     } else {
-        plan_crash(f, fault_any_host(f), SIM_CRASH_POWER, plan_lasting(f));
+        plan_crash(f, any, SIM_CRASH_POWER, plan_lasting(f));
     }
     f->until_us = 0;
     plan_publish(f);
@@ -92,7 +97,7 @@ static void strike(struct plan_fault *f) {
 void fault_acknowledged(struct plan_fault *f, uint64_t size) {
     CHECK(f->active);
     /* What is in chunks takes more ways to the disks than what is inline. */
-    if (f->waiting && (size > FAULT_INLINE || prng_chance(&f->prng, 100000))) {
+    if (f->waiting && (f->plan->hunting || size > FAULT_INLINE || prng_chance(&f->prng, 100000))) {
         f->waiting = false;
         fault_step_after(f, strike, 0);
     }

@@ -45,6 +45,11 @@ uint64_t plan_lasting(struct plan_fault *f) {
     return draw_lasting(f->plan, &f->prng);
 }
 
+uint32_t plan_leader(struct plan *p, uint64_t random, uint32_t otherwise) {
+    uint32_t host = p->aim != NULL ? p->aim(p->aim_ctx, random) : 0;
+    return host != 0 ? host : otherwise;
+}
+
 /* ---- what is told ------------------------------------------------------------------------------------------------ */
 
 void plan_say(struct plan_fault *f, const char *format, ...) {
@@ -129,8 +134,7 @@ static uint32_t draw_host(struct plan_fault *f) {
     uint32_t any = 1 + (uint32_t)prng_below(&f->prng, p->swarm->count);
     bool aimed = prng_chance(&f->prng, 500000) || p->hunting;
     uint64_t aim = prng_u64(&f->prng);
-    uint32_t host = aimed && p->aim != NULL ? p->aim(p->aim_ctx, aim) : 0;
-    return host != 0 ? host : any;
+    return aimed ? plan_leader(p, aim, any) : any;
 }
 
 static enum plan_kind draw_kind(struct plan_fault *f) {
@@ -267,6 +271,8 @@ void plan_hunt(struct plan *p) {
     p->weights[PLAN_HALVES] = 2;
     p->weights[PLAN_MUTE] = 1;
     p->weights[PLAN_PAUSE] = 1;
+    p->weights[PLAN_AMBUSH] = 4;
+    p->weights[PLAN_SLOW_DISK] = 2;
     p->pace_us = 5 * SIM_SECOND;
     p->lasting_us = 3 * SIM_SECOND;
 }

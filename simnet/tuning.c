@@ -27,7 +27,7 @@ static void draw_common(struct node_tuning *t, struct prng *p) {
         timing->election_min_ms = 4 * timing->heartbeat_ms;
         timing->election_max_ms = timing->election_min_ms + (uint32_t)prng_range(p, 100, 2000);
     }
-    t->files.settle_ms = odd64(p, t->files.settle_ms, 30000, 120000);
+    t->files.settle_ms = odd64(p, t->files.settle_ms, 4000, 120000);
     t->members.out_after_ms = odd64(p, t->members.out_after_ms, 8000, 60000);
 }
 
