@@ -38,17 +38,18 @@ static uint32_t somebody(const struct errand *a, struct prng *prng) {
     return 0;
 }
 
-/* With a ticket the newcomer tries until it is in, over as many starts as it takes. */
+/* With a ticket the newcomer may get in. When it does not, it asks for another one: who gave this one may be gone. */
 static void let_in(struct errand *a, const struct user_result *result) {
     struct swarm *w = a->errands->swarm;
     struct swarm_node *n = swarm_node(w, a->number);
-    CHECK(!n->belongs && !sim_host_up(n->host));
+    if (sim_host_up(n->host)) {
+        return;
+    }
     ticket_release(&n->ticket);
     if (ticket_decode(result->ticket, strlen(result->ticket), &n->ticket) != 0) {
         swarm_fail(w, "a ticket cannot be read");
         return;
     }
-    a->joins = false;
     n->newcomer = true;
     sim_host_start(n->host);
 }
@@ -72,15 +73,24 @@ static void answered(void *ctx, const struct user_result *result) {
     }
 }
 
+/* The newcomer has been started, and is in, or may still come in. */
+static bool on_its_way(struct errand *a) {
+    const struct swarm_node *n = swarm_node(a->errands->swarm, a->number);
+    bool in = n->number != 0;
+    a->joins = a->joins && !in;
+    return a->joins && sim_host_up(n->host);
+}
+
 static void again_fire(struct event *e) {
     struct errand *a = CONTAINER(e, struct errand, again);
     struct prng prng;
+    bool waits = on_its_way(a);
     if (a->asking || idle(a)) {
         return;
     }
     a->tries++;
     draw(a, &prng);
-    uint32_t asked = somebody(a, &prng);
+    uint32_t asked = waits ? 0 : somebody(a, &prng);
     if (asked == 0) {
         soon(a, &prng);
         return;

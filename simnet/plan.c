@@ -80,9 +80,14 @@ void plan_publish(struct plan_fault *f) {
 
 /* ---- hosts go down and come back --------------------------------------------------------------------------------- */
 
+/* One that is still to be let in is started by whoever runs its errand. */
+static bool is_member(struct plan *p, uint32_t number) {
+    return swarm_present(p->swarm, number) && swarm_node(p->swarm, number)->number != 0;
+}
+
 static void restart_fire(struct event *e) {
     struct plan_host *h = CONTAINER(e, struct plan_host, restart);
-    if (!sim_host_up(plan_host(h->plan, h->number)) && swarm_present(h->plan->swarm, h->number)) {
+    if (!sim_host_up(plan_host(h->plan, h->number)) && is_member(h->plan, h->number)) {
         sim_host_start(plan_host(h->plan, h->number));
     }
 }
@@ -108,7 +113,7 @@ static void watch_fire(struct event *e) {
     for (uint32_t number = 1; number <= p->swarm->count; number++) {
         struct plan_host *h = &p->hosts[number - 1];
         struct prng prng;
-        if (swarm_present(p->swarm, number) && !sim_host_up(plan_host(p, number)) && h->restart.slot == 0) {
+        if (is_member(p, number) && !sim_host_up(plan_host(p, number)) && h->restart.slot == 0) {
             draw_stream(p, (PLAN_STREAM_RESTART + p->drawn) ^ (uint64_t)number << 40, &prng);
             sim_at(s, &h->restart, sim_now_us(s) + draw_lasting(p, &prng));
         }
@@ -297,7 +302,7 @@ void plan_heal(struct plan *p) {
     for (uint32_t number = 1; number <= p->swarm->count; number++) {
         sim_cancel(s, &p->hosts[number - 1].restart);
         sim_disk_repair(plan_host(p, number));
-        if (!sim_host_up(plan_host(p, number)) && swarm_present(p->swarm, number)) {
+        if (!sim_host_up(plan_host(p, number)) && is_member(p, number)) {
             sim_host_start(plan_host(p, number));
         } else if (!swarm_node(p->swarm, number)->belongs) {
             errands_join(&p->errands, number);

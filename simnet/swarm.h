@@ -66,7 +66,7 @@ void swarm_fail(struct swarm *w, const char *format, ...) __attribute__((format(
 /* This host's copy of a chunk is not what it was. */
 void swarm_damaged(struct swarm *w, uint32_t host, const struct digest *d);
 bool swarm_is_damaged(const struct swarm *w, uint32_t host, const struct digest *d);
-/* The host has joined, as far as it can tell, and has not left. */
+/* The host has begun to join, and has not left. */
 bool swarm_present(struct swarm *w, uint32_t number);
 /* The host, which must be down, loses its disk and with it its identity; what it was stays a member until somebody
  * dismisses it. */
