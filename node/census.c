@@ -5,6 +5,11 @@
 
 #include "internal.h"
 
+struct census_ask {
+    struct census_round *round;
+    uint32_t node;
+};
+
 struct census_round {
     TAILQ_ENTRY(census_round) link;
     struct node *node;
@@ -15,11 +20,8 @@ struct census_round {
     uint8_t *led;       /* a bit for each group that somebody leads */
     census_cb *done;
     void *ctx;
-};
-
-struct census_ask {
-    struct census_round *round;
-    uint32_t node;
+    uint32_t asked;
+    struct census_ask asks[]; /* one for each member; an answer comes while the round lives, or never */
 };
 
 static bool may_hold(struct node *n, uint32_t group, uint32_t node) {
@@ -95,25 +97,22 @@ static void round_answer(void *ctx, int status, const uint8_t *body, size_t size
     if (status == 0 && census_decode(body, size, &answer) == 0) {
         take_answer(c, ask->node, &answer);
     }
-    free(ask);
     if (--c->waiting == 0 && c->node->state != NODE_STOPPED) {
         timer_start(&c->node->timers, &c->timer, clock_now_ms(c->node->params.clock));
     }
 }
 
 static void round_ask(struct census_round *c, uint32_t node, const struct buf *body) {
-    struct census_ask *ask = calloc(1, sizeof(*ask));
-    if (ask) {
-        ask->round = c;
-        ask->node = node;
-        c->waiting++;
-        peers_request(c->node->peers, node, LANE_CONTROL, OP_CENSUS, body, NODE_CENSUS_MS, round_answer, ask);
-    }
+    struct census_ask *ask = &c->asks[c->asked++];
+    *ask = (struct census_ask){.round = c, .node = node};
+    c->waiting++;
+    peers_request(c->node->peers, node, LANE_CONTROL, OP_CENSUS, body, NODE_CENSUS_MS, round_answer, ask);
 }
 
 /* Whoever is not alive leads nothing that counts, so nobody waits for it. */
 void census_take(struct node *n, uint32_t about, census_cb *done, void *ctx) {
-    struct census_round *c = calloc(1, sizeof(*c));
+    size_t members = members_count(n->members);
+    struct census_round *c = calloc(1, sizeof(*c) + members * sizeof(c->asks[0]));
     struct buf body;
     CHECK(c && n->state == NODE_RUNNING);
     c->led = calloc(1, (size_t)groups_count(n->groups) / 8 + 1);
@@ -127,7 +126,7 @@ void census_take(struct node *n, uint32_t about, census_cb *done, void *ctx) {
     TAILQ_INSERT_TAIL(&n->censuses, c, link);
     buf_init(&body, PEER_BODY_MAX);
     census_request_encode(about, &body);
-    for (size_t i = 0; i < members_count(n->members); i++) {
+    for (size_t i = 0; i < members; i++) {
         const struct member *m = members_at(n->members, i);
         if (m->state != MEMBER_GONE && peers_alive(n->peers, m->node)) {
             round_ask(c, m->node, &body);
