@@ -7,6 +7,7 @@
 #include "check.h"
 #include "errors.h"
 #include "internal.h"
+#include "quorum.h"
 
 #define NODE_OF(id) ((uint32_t)(100 + (id)))
 #define PASSES_MAX 64 /* of messages within one millisecond */
@@ -38,7 +39,7 @@ static uint64_t term_before(const struct core *n, uint64_t index) {
     return index - 1 == base_index ? base_term : raft_entry_at(n->raft, index - 1)->term;
 }
 
-/* An entry on the disks, for raft_config_quorum. */
+/* An entry on the disks, for quorum_has. */
 struct on_disk {
     const struct cores *cores;
     uint64_t index, term;
@@ -70,7 +71,7 @@ static void show(struct cores *c, struct core *n, const struct raft_update *u) {
     }
     if (status.role == RAFT_LEADER && u->commit > n->commit && u->commit > base_index) {
         struct on_disk e = {c, u->commit, raft_entry_at(n->raft, u->commit)->term};
-        bool durable = raft_config_quorum(raft_config(n->raft), has_on_disk, &e);
+        bool durable = quorum_has(raft_config(n->raft), has_on_disk, &e);
         judge(c, n->id, durable ? NULL : "it commits what is not on the disks of a quorum");
         judge(c, n->id, e.term == status.term ? NULL : "it commits an entry of another term by counting");
     }

@@ -8,6 +8,7 @@
 #include "errors.h"
 #include "internal.h"
 #include "machine.h"
+#include "quorum.h"
 #include "ring.h"
 #include "rows.h"
 #include "store.h"
@@ -299,7 +300,7 @@ static bool on_disk(void *ctx, uint64_t id) {
 /* A leader is one by votes that no crash can take back. */
 static const char *check_votes(struct witness *w, uint32_t group, const struct raft *r, const struct raft_status *st) {
     struct durable d = {.witness = w, .config = raft_config(r), .group = group, .leader = st->self, .term = st->term};
-    return raft_config_quorum(d.config, on_disk, &d) ? NULL : "a leader has no quorum of votes on disk";
+    return quorum_has(d.config, on_disk, &d) ? NULL : "a leader has no quorum of votes on disk";
 }
 
 /* A leader's commit index went on to this one while it led. */
@@ -310,10 +311,10 @@ static const char *check_counting(struct witness *w, uint32_t group, const struc
         return "a leader commits an entry of an earlier term by counting";
     }
     struct durable d = {.witness = w, .config = raft_config(r), .group = group, .index = commit, .term = term};
-    bool durable = raft_config_quorum(d.config, on_disk, &d);
+    bool durable = quorum_has(d.config, on_disk, &d);
     if (!durable && d.config->index > commit) {
         d.config = raft_config_committed(r); /* the newer one may have been appended after the counting */
-        durable = raft_config_quorum(d.config, on_disk, &d);
+        durable = quorum_has(d.config, on_disk, &d);
     }
     return durable ? NULL : "an entry is committed that no quorum has on disk";
 }
