@@ -284,6 +284,37 @@ void scenario_stale_read(struct script *s) {
     cores_free(c);
 }
 
+/* A candidate's disk finishes what it was given before the candidacy. Were others asked for their votes by then, the
+ * candidate could win, lose its disk's last write, and vote for somebody else. */
+void scenario_candidacy_forgotten(struct script *s) {
+    struct cores *c = cores_new(s, 3);
+    cores_elect(c, 1);
+    cores_pass(c, 300);
+    c->cores[2].stuck = true;
+    cores_propose(c, 1, "what the disk is busy with");
+    cores_pass(c, 20);
+    script_arose(s, c->cores[2].batch_count == 1, "a batch under way");
+    cores_isolate(c, 1, true);
+    for (int i = 0; i < 4000 && cores_status(c, 2).role != RAFT_CANDIDATE && !s->failed; i++) {
+        c->favourite = 2;
+        cores_pass(c, 1);
+    }
+    script_arose(s, cores_status(c, 2).role == RAFT_CANDIDATE && c->cores[2].batch_count == 2, "a candidate in haste");
+    cores_hold(c, 2, 3, 1u << RAFT_VOTE);
+    (void)cores_persist_one(c, 2);
+    cores_pass(c, 5);
+    script_expect(s, cores_waiting(c, 2, 3, RAFT_VOTE) == 0, "votes are asked for before the own one is durable");
+    (void)cores_persist_one(c, 2);
+    cores_pass(c, 5);
+    script_expect(s, cores_waiting(c, 2, 3, RAFT_VOTE) == 1, "no vote is asked for when the own one is durable");
+    c->cores[2].stuck = false;
+    c->favourite = 0;
+    cores_hold(c, 2, 3, 0);
+    cores_isolate(c, 1, false);
+    comes_right(s, c);
+    cores_free(c);
+}
+
 /* ---- leases ------------------------------------------------------------------------------------------------------ */
 
 #define LEASE_MS 800 /* the shortest election takes 1000 */
@@ -485,7 +516,9 @@ void scenario_durable_aba(struct script *s) {
     cores_hold(c, 3, 2, 1u << RAFT_APPEND_REPLY);
     script_arose(s, term_at(c, 3, index) == cores_status(c, 2).term && c->cores[3].batch_count >= 2,
                  "another entry at that index");
-    (void)cores_persist_one(c, 3);
+    while (c->cores[3].batch_count > 1) {
+        (void)cores_persist_one(c, 3);
+    }
     cores_pass(c, 300);
     script_expect(s, cores_acknowledged(c, 3, 2) < index, "the durability of a truncated entry is taken for another's");
     c->cores[3].stuck = false;
@@ -497,8 +530,34 @@ void scenario_durable_aba(struct script *s) {
     cores_free(c);
 }
 
+/* 2 leads, has sent 3 its own log, and goes on. */
+static void follows_another(struct cores *c, bool rebooted) {
+    cores_isolate(c, 1, true);
+    if (!rebooted) {
+        cores_elect(c, 2);
+        cores_pass(c, 500);
+    } else {
+        cores_hold(c, 2, 3, 1u << RAFT_APPEND | 1u << RAFT_HEARTBEAT);
+        cores_win(c, 2);
+        c->cores[3].stuck = true; /* nothing it gets is applied before it crashes */
+        cores_hold(c, 2, 3, 0);
+        cores_pass(c, 300);
+    }
+    for (int i = 0; i < 10; i++) {
+        cores_propose(c, 2, "after the snapshot was begun");
+    }
+    c->cores[3].stuck = true;
+    cores_pass(c, 50);
+    if (rebooted) { /* what it holds it has still; that most of it is committed it knows no more */
+        while (cores_persist_one(c, 3)) {
+        }
+        cores_crash(c, 3);
+        cores_boot(c, 3);
+    }
+}
+
 /* A snapshot that was begun before a truncation is complete after it. */
-void scenario_snapshot_truncation(struct script *s) {
+static void snapshot_late(struct script *s, bool rebooted) {
     struct cores *c = cores_new(s, 3);
     cores_elect(c, 1);
     cores_isolate(c, 3, true);
@@ -507,22 +566,15 @@ void scenario_snapshot_truncation(struct script *s) {
     }
     cores_pass(c, 500);
     uint64_t covered = c->cores[1].applied, term = cores_status(c, 1).term;
-    script_expect(s, cores_compact(c, 1, covered) == 0, "what is applied cannot be compacted");
+    script_expect(s, rebooted || cores_compact(c, 1, covered) == 0, "what is applied cannot be compacted");
     cores_isolate(c, 3, false);
     cores_hold(c, 1, 3, 1u << RAFT_APPEND);
     cores_pass(c, ELECTION_MS);
-    script_arose(s, c->cores[1].wanted_snapshot[3], "a follower needs a snapshot");
-    /* 3 takes it in while 2 leads already, has sent 3 its own log, and goes on. */
-    cores_isolate(c, 1, true);
-    cores_elect(c, 2);
-    cores_pass(c, 500);
-    for (int i = 0; i < 10; i++) {
-        cores_propose(c, 2, "after the snapshot was begun");
-    }
-    c->cores[3].stuck = true;
-    cores_pass(c, 50);
+    script_arose(s, rebooted || c->cores[1].wanted_snapshot[3], "a follower needs a snapshot");
+    follows_another(c, rebooted);
     script_arose(s, cores_status(c, 3).term > term && cores_status(c, 3).last > covered,
                  "a log that is ahead of the snapshot");
+    script_arose(s, !rebooted || cores_status(c, 3).commit < covered, "a log that is ahead of what is known of it");
     uint64_t last = cores_status(c, 3).last, commit = cores_status(c, 3).commit;
     (void)cores_snapshot_at(c, 1, 3, covered, term);
     script_expect(s, cores_status(c, 3).last == last && cores_status(c, 3).commit >= commit,
@@ -538,6 +590,13 @@ void scenario_snapshot_truncation(struct script *s) {
     cores_hold(c, 1, 3, 0);
     comes_right(s, c);
     cores_free(c);
+}
+
+void scenario_snapshot_truncation(struct script *s) {
+    snapshot_late(s, false);
+    if (!s->failed) {
+        snapshot_late(s, true);
+    }
 }
 
 /* The disk stops after the installation of a snapshot was handed to it, with entries queued behind: whatever the crash

@@ -14,10 +14,14 @@
 #define TIMEOUT_US (45 * SIM_SECOND) /* longer than the node's own patience */
 #define KEEPSAKE_CHANCE 80000        /* millionths of the requests */
 #define KEEPSAKE_SIZE_MAX (200 * KIB)
+#define CONTENTS 3          /* that are stored again and again, */
+#define AGAIN_CHANCE 250000 /* by so many millionths of the puts, */
+#define AGAIN_RUNS 500000   /* in so many millionths of the runs */
 #define LINE_SIZE 320
 
 /* Streams of random numbers of the purpose PRNG_SCENARIO + 2: what the users are like is 0, the others by index. */
 #define STREAM_REQUEST ((uint64_t)1 << 48) /* + user << 32 + number */
+#define STREAM_CONTENT ((uint64_t)2 << 48) /* + number */
 
 static void draw_stream(const struct workload *l, uint64_t index, struct prng *out) {
     prng_init(out, sim_seed(l->swarm->sim), PRNG_SCENARIO + 2, index);
@@ -105,6 +109,20 @@ static void draw_put(struct worker *w, uint64_t size) {
     w->load->bytes_put += size;
 }
 
+/* Some store the same content under several names, and again when it is gone: its chunks are shared. */
+static void draw_again(struct worker *w) {
+    struct user_request *q = &w->request;
+    struct prng p;
+    if (!w->load->again || !prng_chance(&w->prng, AGAIN_CHANCE)) {
+        return;
+    }
+    draw_stream(w->load, STREAM_CONTENT + prng_below(&w->prng, CONTENTS), &p);
+    w->load->bytes_put -= q->size;
+    q->content = prng_u64(&p);
+    q->size = prng_range(&p, INLINE_MAX + 1, KEEPSAKE_SIZE_MAX);
+    w->load->bytes_put += q->size;
+}
+
 /* What lies for long has seen the most moves, rot and lost disks. */
 static void draw_keepsake(struct worker *w) {
     struct workload *l = w->load;
@@ -131,6 +149,7 @@ static void draw_request(struct worker *w) {
     snprintf(q->name, sizeof(q->name), "%s", l->history->names[w->name].text);
     if (at < 42) {
         draw_put(w, draw_size(&w->prng));
+        draw_again(w);
         draw_condition(w, true);
     } else if (at < 76) {
         q->kind = USER_GET;
@@ -332,6 +351,7 @@ void workload_init(struct workload *l, struct swarm *w, struct history *h) {
     for (uint32_t i = 0; i < l->keepsake_count; i++) {
         l->keepsakes[i] = new_name(l, &prng);
     }
+    l->again = prng_chance(&prng, AGAIN_RUNS);
     for (uint32_t i = 0; i < l->users; i++) {
         l->workers[i].load = l;
         l->workers[i].user = i + 1;

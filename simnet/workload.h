@@ -52,6 +52,7 @@ struct workload {
     void (*tell)(void *ctx, uint64_t now_us, const char *line);
     void *tell_ctx;
     bool hot;                         /* few names, much asked */
+    bool again;                       /* few contents, stored again and again */
     char failure[SWARM_MESSAGE_SIZE]; /* an answer no fault excuses; "" otherwise */
 };
 

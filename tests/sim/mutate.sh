@@ -6,6 +6,7 @@
 #   --seeds N         bound: so many seeds of each of the runs below (40)
 #   --limit N         bound: so many seconds for one mutation (240)
 #   --jobs N          so many mutations at once (1)
+#   --check           only see whether every mutation still applies
 #   --list            the mutations and the rules they break
 #
 # BUILD is a tree of Ninja with shoal-simnet in it, as it is in the sources now. The one file that a mutation changes is
@@ -22,7 +23,7 @@ set -u
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
 list=$here/mutations.txt
-only= seeds=40 limit=240 jobs=1 build= one=
+only= seeds=40 limit=240 jobs=1 build= one= check=
 tab=$(printf '\t')
 
 trouble() {
@@ -36,6 +37,7 @@ while [ $# -gt 0 ]; do
     --seeds) seeds=$2 && shift ;;
     --limit) limit=$2 && shift ;;
     --jobs) jobs=$2 && shift ;;
+    --check) check=1 ;;
     --one) one=$2 && shift ;; # for this script itself: in a process of its own
     --list) exec awk '/^= / { name = substr($0, 3) } /^rule: / { printf "%-28s %s\n", name, substr($0, 7) }' "$list" ;;
     -*) trouble "what is $1?" ;;
@@ -165,7 +167,7 @@ judge() { # NAME
     [ -n "$found" ] || count=">$tried"
     printf '%s\t%s\t%s\t%s\t%s\t%s\t%s\n' "$1" "$scenario" "$count" "$took" "${by:--}" "$what" "$found" >"$dir/row"
     printf '%-26s %-22s %5s %4ss  %-7s %s\n' "$1" "$scenario" "$count" "$took" "${by:-nobody}" "$what"
-    : "$dir/simnet" "$dir/mutant.o"
+    rm -f "$dir/mutant.o"
 }
 
 if [ -n "$one" ]; then
@@ -173,11 +175,21 @@ if [ -n "$one" ]; then
     exit 0
 fi
 
+all=$(sed -n 's/^= //p' "$list")
+for name in $all; do
+    file=$(field "$name" file)
+    mutated "$name" "$file" >/dev/null || trouble "mutation $name no longer applies to $file"
+done
+if [ -n "$check" ]; then
+    echo "$(printf '%s\n' "$all" | wc -l) mutations apply"
+    exit 0
+fi
+
 if [ -n "$only" ]; then
     names=$(printf '%s\n' "$only" | tr ',' '\n')
 else
     names="none
-$(sed -n 's/^= //p' "$list")"
+$all"
 fi
 printf '%-26s %-22s %5s %5s  %-7s %s\n' mutation scenario seeds time by "what was noticed"
 printf '%s\n' "$names" | xargs -P "$jobs" -I NAME sh "$0" --seeds "$seeds" --limit "$limit" --one NAME "$build" ||
