@@ -101,6 +101,12 @@ build_mutant() { # NAME DIRECTORY
     compile "$1" "$file" "$2"
 }
 
+# What the tree itself fails says nothing about a mutation.
+sound() { # ARGUMENTS of shoal-simnet
+    [ "${dir##*/}" = none ] || "$build/shoal-simnet" "$@" >"$dir/sound" 2>&1 ||
+        trouble "the tree itself fails: shoal-simnet $*"
+}
+
 # Whether a run of the mutant passes; what is wrong otherwise goes to $dir/what, as "by<TAB>message".
 passes() { # ARGUMENTS of shoal-simnet
     timeout 120 "$dir/simnet" "$@" >"$dir/output" 2>&1
@@ -120,6 +126,7 @@ passes() { # ARGUMENTS of shoal-simnet
         esac >"$dir/what"
         ;;
     esac
+    sound "$@"
     return 1
 }
 
