@@ -193,12 +193,73 @@ static uint64_t ripe(const struct replica *r) {
     return r->commit < durable ? r->commit : durable;
 }
 
-void apply_queue(struct replica *r) {
-    if (!r->apply_queued && !r->applying && !r->installing && !r->dead && ripe(r) > r->applied) {
-        r->apply_queued = true;
-        TAILQ_INSERT_TAIL(&r->groups->apply, r, apply_link);
-        groups_flush_soon(r->groups);
+/* Nobody waits for these but their caller, who is told when they are committed; all others have effects that are waited
+ * for on every replica. */
+static bool patient(const struct raft_entry *e) {
+    struct cbor_reader r;
+    if (e->kind != RAFT_ENTRY_COMMAND || e->size < STAMP_SIZE) {
+        return e->kind == RAFT_ENTRY_NOOP;
     }
+    cbor_reader_init(&r, e->data + STAMP_SIZE, e->size - STAMP_SIZE);
+    (void)cbor_get_array(&r, UINT8_MAX);
+    return cbor_get_uint(&r, UINT8_MAX) == COMMAND_NAME_PUT && !r.error;
+}
+
+/* Whether what has become ripe since it was looked at last may wait a moment for more. */
+static bool may_wait(struct replica *r) {
+    uint64_t upto = ripe(r);
+    const struct pending *p;
+    bool wait = TAILQ_EMPTY(&r->reads) && upto - r->applied < r->groups->params.tuning.apply_max / 2;
+    TAILQ_FOREACH_REVERSE(p, &r->pending, pending_list, link) {
+        if (p->index <= r->peeked || !wait) {
+            break;
+        }
+        wait = p->index > upto || p->call == NULL;
+    }
+    while (wait && r->peeked < upto) {
+        wait = patient(raft_entry_at(r->raft, ++r->peeked));
+    }
+    return wait;
+}
+
+void apply_unqueue(struct replica *r) {
+    if (r->apply_list) {
+        TAILQ_REMOVE(r->apply_list, r, apply_link);
+        r->apply_list = NULL;
+    }
+}
+
+static void put_on(struct replica *r, struct replica_list *list) {
+    apply_unqueue(r);
+    r->apply_list = list;
+    TAILQ_INSERT_TAIL(list, r, apply_link);
+}
+
+void apply_queue(struct replica *r) {
+    struct groups *g = r->groups;
+    if (r->apply_list == &g->apply || r->applying || r->installing || r->dead || ripe(r) <= r->applied) {
+        return;
+    }
+    if (!r->apply_list || r->peeked < r->applied) { /* a snapshot came in between */
+        r->peeked = r->applied;
+    }
+    if (!may_wait(r)) {
+        put_on(r, &g->apply);
+        groups_flush_soon(g);
+    } else if (!r->apply_list) {
+        put_on(r, &g->apply_later);
+        if (g->patience.slot == 0) {
+            timer_start(g->params.timers, &g->patience, clock_now_ms(g->params.clock) + GROUPS_PATIENCE_MS);
+        }
+    }
+}
+
+void apply_later_fire(struct timer *t) {
+    struct groups *g = (struct groups *)((char *)t - offsetof(struct groups, patience));
+    while (!TAILQ_EMPTY(&g->apply_later)) {
+        put_on(TAILQ_FIRST(&g->apply_later), &g->apply);
+    }
+    groups_flush_soon(g);
 }
 
 static void apply_start(struct replica *r) {
@@ -236,8 +297,7 @@ static void apply_start(struct replica *r) {
 void apply_flush(struct groups *g) {
     while (!TAILQ_EMPTY(&g->apply)) {
         struct replica *r = TAILQ_FIRST(&g->apply);
-        TAILQ_REMOVE(&g->apply, r, apply_link);
-        r->apply_queued = false;
+        apply_unqueue(r);
         if (!r->installing && !r->applying && ripe(r) > r->applied) {
             apply_start(r);
         }

@@ -36,7 +36,9 @@ int groups_new(const struct groups_params *params, struct groups **ret_groups) {
     g->reconcile.fire = reconcile_fire;
     g->orphans.fire = membership_fire;
     g->telling.fire = liveness_tell_fire;
+    g->patience.fire = apply_later_fire;
     TAILQ_INIT(&g->apply);
+    TAILQ_INIT(&g->apply_later);
     TAILQ_INIT(&g->unsettled);
     TAILQ_INIT(&g->announce);
     TAILQ_INIT(&g->asks);
@@ -58,6 +60,7 @@ int groups_new(const struct groups_params *params, struct groups **ret_groups) {
 void groups_stop(struct groups *g) {
     g->stopped = true;
     timer_stop(g->params.timers, &g->flush);
+    timer_stop(g->params.timers, &g->patience);
     timer_stop(g->params.timers, &g->reconcile);
     timer_stop(g->params.timers, &g->orphans);
     timer_stop(g->params.timers, &g->telling);

@@ -18,6 +18,7 @@
 #define GROUPS_ATTEMPT_MS 3000 /* one try of a call */
 #define GROUPS_BACKOFF_MIN_MS 20
 #define GROUPS_BACKOFF_MAX_MS 400
+#define GROUPS_PATIENCE_MS 10 /* what nobody waits for is applied in batches */
 #define GROUPS_FORETOLD_MAX                                                                             \
     (16 * 1024 * 1024)           /* bytes of entries answered and not yet applied: beyond, answers wait \
                                   */
@@ -34,6 +35,8 @@
 
 struct persist_item;
 struct persist_op;
+struct replica;
+TAILQ_HEAD(replica_list, replica);
 
 /* Somebody's command in the log, waiting to be applied. */
 struct pending {
@@ -94,9 +97,10 @@ struct replica {
     unsigned ops; /* at the disk: freed only at 0 */
     bool dead;    /* removed; waits for its operations */
     bool leading;
-    bool installing; /* a snapshot becomes the state, and the log begins after it */
-    bool holding;    /* that state is not durable yet: what belongs into the log waits in held */
-    bool apply_queued, unsettled, announced; /* on which lists of struct groups */
+    bool installing;                 /* a snapshot becomes the state, and the log begins after it */
+    bool holding;                    /* that state is not durable yet: what belongs into the log waits in held */
+    bool unsettled, announced;       /* on which lists of struct groups */
+    struct replica_list *apply_list; /* apply or apply_later; NULL: on neither */
     bool applying;
     uint64_t steps, led_term; /* for groups_glance */
     uint64_t commit;
@@ -104,11 +108,12 @@ struct replica {
     uint64_t stored_last;                     /* highest index ever given to the disk and not truncated since */
     uint64_t applied, applied_term, stamp_ms; /* visible to who reads the latest */
     uint64_t saved;                           /* durably applied */
+    uint64_t peeked;                          /* on a list to be applied: looked through up to here */
     uint64_t recovered;                       /* the log's end at the start: state may be behind what was seen before */
     uint64_t proposed_stamp_ms;
     struct raft_config applied_config;
     STAILQ_HEAD(, persist_item) held;
-    TAILQ_HEAD(, pending) pending;
+    TAILQ_HEAD(pending_list, pending) pending;
     TAILQ_HEAD(, read) reads; /* waiting for a read index or for the state */
     struct snapshot_in *in;
     struct move move;
@@ -117,7 +122,6 @@ struct replica {
     uint64_t stranger_ms; /* when a removed replica was last told so */
     TAILQ_ENTRY(replica) apply_link, unsettled_link, announce_link;
 };
-TAILQ_HEAD(replica_list, replica);
 
 /* Frames for one peer, gathered during a turn of the loop. */
 struct outgoing {
@@ -173,7 +177,8 @@ struct groups {
     bool routes_changed;        /* a call may go elsewhere */
     struct persist_op *persist; /* gathering */
     struct journal journal;
-    struct replica_list apply, unsettled, announce;
+    struct replica_list apply, apply_later, unsettled, announce;
+    struct timer patience; /* of those on apply_later */
     struct outgoing *outgoing;
     uint64_t messages; /* sent */
     TAILQ_HEAD(, ask) asks;
@@ -221,7 +226,9 @@ void wipe_state(struct replica *r);
 void wipe_leftovers(struct groups *g, uint32_t group, uint64_t id);
 
 /* apply.c */
-void apply_queue(struct replica *r);
+void apply_queue(struct replica *r); /* something has become ripe, or somebody waits for what is */
+void apply_unqueue(struct replica *r);
+void apply_later_fire(struct timer *t);
 void apply_flush(struct groups *g);
 /* Entries up to the commit index whose answers are foretold are answered. */
 void apply_foretold(struct replica *r);

@@ -20,9 +20,7 @@ static void replica_destroy(struct replica *r, struct peers_call *call) {
         serve_reply_route(g, rd->call, ERR_MOVED, r->group);
         read_free(rd);
     }
-    if (r->apply_queued) {
-        TAILQ_REMOVE(&g->apply, r, apply_link);
-    }
+    apply_unqueue(r);
     if (r->announced) {
         TAILQ_REMOVE(&g->announce, r, announce_link);
     }

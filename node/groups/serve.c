@@ -188,6 +188,7 @@ void serve_read_answer(struct replica *r, const struct raft_read *read) {
     CHECK(rd->replica == r);
     rd->index = read->index;
     if (!read->status && read->index > r->applied) {
+        apply_queue(r);
         return; /* replica_reads_ready comes back to it */
     }
     TAILQ_REMOVE(&r->reads, rd, link);
