@@ -85,12 +85,17 @@ static void answer(struct replica *r, struct apply_op *a, uint32_t i) {
     pending_free(r, p);
 }
 
-/* Pending proposals end with the leadership, so those up to the commit index are in the log as they were proposed. */
+/* The word that ends a leadership may be the one that replaces its last entries, and commits what replaces them. */
+static bool is_logged(const struct replica *r, const struct pending *p) {
+    const struct raft_entry *e = raft_entry_at(r->raft, p->index);
+    return e && e->term == p->term;
+}
+
 void apply_foretold(struct replica *r) {
     struct groups *g = r->groups;
     struct pending *p;
     TAILQ_FOREACH(p, &r->pending, link) {
-        if (p->index > r->commit) {
+        if (p->index > r->commit || !is_logged(r, p)) {
             return;
         }
         if (p->call && p->foretold.size > 0 && g->foretold_bytes + p->size <= GROUPS_FORETOLD_MAX) {

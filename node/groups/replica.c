@@ -128,6 +128,15 @@ void replica_learn_route(struct replica *r) {
     groups_learn_route(r->groups, r->group, &route);
 }
 
+/* No stamp is less than one that is in the log already: the state machine would not take it. */
+static void learn_stamps(struct replica *r, uint64_t last) {
+    for (uint64_t i = r->applied + 1; i <= last; i++) {
+        const struct raft_entry *e = raft_entry_at(r->raft, i);
+        uint64_t stamp = e && e->kind == RAFT_ENTRY_COMMAND && e->size >= STAMP_SIZE ? get_u64(e->data) : 0;
+        r->proposed_stamp_ms = stamp > r->proposed_stamp_ms ? stamp : r->proposed_stamp_ms;
+    }
+}
+
 static void role_changed(struct replica *r) {
     struct raft_status st;
     raft_status(r->raft, &st);
@@ -138,7 +147,9 @@ static void role_changed(struct replica *r) {
         return;
     }
     r->leading = leading;
-    if (!leading) {
+    if (leading) {
+        learn_stamps(r, st.last);
+    } else {
         replica_fail_waiting(r, ERR_NOT_LEADER);
     }
     r->move = (struct move){0};

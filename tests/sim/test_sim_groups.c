@@ -25,6 +25,7 @@ struct answer {
     struct fixture *fixture;
     bool here;
     int status;
+    uint8_t body[BODY_MAX];
     size_t size;
 };
 
@@ -342,11 +343,14 @@ static int teardown(void **state) {
 
 static void on_answer(void *ctx, int status, const uint8_t *body, size_t size) {
     struct answer *a = ctx;
-    (void)body;
     assert_false(a->here);
+    assert_true(size <= sizeof(a->body));
     a->here = true;
     a->status = status;
     a->size = size;
+    if (size > 0) {
+        memcpy(a->body, body, size);
+    }
 }
 
 /* Questions asked in one turn arrive in one turn, in this order. */
@@ -717,6 +721,135 @@ static void a_disk_that_has_stopped_is_said_to_be(void **state) {
     assert_true(peers_alive(f->hosts[LEADER].peers, 1));
 }
 
+/* ---- answers before the state is reached --------------------------------------------------------------------------
+ */
+
+/* The command of a put that needs no look at the state. */
+static void blind_put(uint8_t version, struct buf *out) {
+    struct command c = {.kind = COMMAND_NAME_PUT};
+    assert_int_equal(name_parse("a/b", 3, &c.u.put.name), 0);
+    memset(&c.u.put.version, version, sizeof(c.u.put.version));
+    c.u.put.condition = CONDITION_ANY;
+    c.u.put.is_inline = true;
+    c.u.put.bytes = (const uint8_t *)"content";
+    c.u.put.size = 7;
+    buf_init(out, BODY_MAX);
+    command_encode(&c, out);
+    assert_int_equal(out->error, 0);
+}
+
+static struct answer *ask_blind_put(struct fixture *f, uint8_t version, bool again) {
+    struct buf command, b;
+    blind_put(version, &command);
+    struct group_request req = {.group = ARC, .again = again, .bytes = command.bytes, .size = command.size};
+    buf_init(&b, BODY_MAX);
+    group_request_encode(&req, &b);
+    struct answer *a = ask(f, OP_PROPOSE, &b);
+    buf_release(&command);
+    buf_release(&b);
+    return a;
+}
+
+static void put_result(const struct answer *a, struct command_result *out) {
+    struct propose_reply reply;
+    assert_true(a->here);
+    assert_int_equal(a->status, 0);
+    assert_int_equal(propose_reply_decode(a->body, a->size, &reply), 0);
+    assert_int_equal(command_result_decode(reply.result, reply.result_size, out), 0);
+    assert_int_equal(out->status, 0);
+}
+
+/* Host 2 leads as replica 9, in a later term, and has one entry more than host 1 has committed. */
+static void append_one(struct fixture *f, struct raft_entry *e, uint64_t commit) {
+    struct groups_info info;
+    groups_info(f->hosts[1].groups, ARC, &info);
+    struct raft_message m = {.kind = RAFT_APPEND,
+                             .from = 9,
+                             .to = 1,
+                             .term = e->term,
+                             .index = info.commit,
+                             .log_term = info.term,
+                             .commit = commit,
+                             .entry_count = 1,
+                             .entries = &e};
+    struct raft_batch batch;
+    struct buf *out = peers_control(f->hosts[LEADER].peers, 1);
+    assert_non_null(out);
+    assert_int_equal(e->index, info.commit + 1);
+    peer_raft_begin(&batch, out);
+    assert_true(peer_raft_add(&batch, ARC, &m));
+    peer_raft_end(&batch);
+}
+
+static uint64_t committed(struct fixture *f) {
+    struct groups_info info;
+    groups_info(f->hosts[1].groups, ARC, &info);
+    return info.commit;
+}
+
+static uint64_t term(struct fixture *f) {
+    struct groups_info info;
+    groups_info(f->hosts[1].groups, ARC, &info);
+    return info.term;
+}
+
+/* The first word of the new leader replaces the entry and says that what replaces it is committed. */
+static void a_put_that_was_replaced_is_not_answered_by_the_commit_of_another(void **state) {
+    struct fixture *f = world(state, true);
+    uint64_t before = committed(f);
+    expect(f, ask_blind_put(f, 1, false), 0);
+    assert_int_equal(committed(f), before + 1);
+    sim_disk_hang(sim_host(f->sim, 1), sim_now_us(f->sim) + 800 * SIM_MS);
+    struct answer *replaced = ask_blind_put(f, 2, false);
+    run_ms(f, 300);
+    assert_false(replaced->here);
+    assert_int_equal(committed(f), before + 1);
+    struct raft_entry *e = raft_entry_new(before + 2, term(f) + 1, RAFT_ENTRY_NOOP, NULL, 0);
+    append_one(f, e, before + 2);
+    run_ms(f, 300);
+    assert_int_equal(committed(f), before + 2);
+    assert_true(replaced->here);
+    assert_int_equal(replaced->status, ERR_NOT_LEADER);
+    raft_entry_unref(e);
+}
+
+/* The clock of the leader before was ahead, and of its last entry nothing has been seen but the log. */
+static void a_put_answered_at_commit_tells_the_time_that_it_gets(void **state) {
+    struct fixture *f = world(state, true);
+    struct groups_info info;
+    struct buf command, data;
+    struct command_result told, is;
+    blind_put(1, &command);
+    buf_init(&data, BODY_MAX);
+    put_u64(buf_extend(&data, 8), clock_wall_ms(f->hosts[1].ports.clock) + 3600000);
+    buf_append(&data, command.bytes, command.size);
+    struct raft_entry *e =
+        raft_entry_new(committed(f) + 1, term(f) + 1, RAFT_ENTRY_COMMAND, data.bytes, (uint32_t)data.size);
+    uint64_t later = e->term + 1;
+    sim_disk_slow(sim_host(f->sim, 1), DISK_LOG, 100);
+    append_one(f, e, committed(f));
+    groups_info(f->hosts[1].groups, ARC, &info);
+    for (int i = 0; i < 3000 && !(info.leading && info.term >= later); i++) {
+        run_ms(f, 1);
+        groups_info(f->hosts[1].groups, ARC, &info);
+    }
+    assert_true(info.leading && info.applied < e->index);
+    struct answer *a = ask_blind_put(f, 2, false);
+    for (int i = 0; i < 3000 && !a->here; i++) {
+        run_ms(f, 1);
+    }
+    put_result(a, &told);
+    sim_disk_slow(sim_host(f->sim, 1), DISK_LOG, 1);
+    run_ms(f, 5000);
+    struct answer *b = ask_blind_put(f, 2, true);
+    run_ms(f, 5000);
+    put_result(b, &is);
+    assert_int_equal(told.modified_ms, is.modified_ms);
+    raft_entry_unref(e);
+    buf_release(&command);
+    buf_release(&data);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void) {
@@ -736,6 +869,8 @@ int main(void) {
         TEST(a_snapshot_becomes_the_state),
         TEST(a_replica_created_and_fed_in_one_turn_keeps_its_first_piece),
         TEST(a_snapshot_from_the_replica_itself_is_refused),
+        TEST(a_put_that_was_replaced_is_not_answered_by_the_commit_of_another),
+        TEST(a_put_answered_at_commit_tells_the_time_that_it_gets),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
