@@ -233,6 +233,7 @@ void scenario_clock_jump(struct script *s) {
     struct drill *d = drill_new(s, &three);
     uint32_t group = drill_group(d, "a");
     drill_work(d);
+    drill_pass(d, 15000); /* leadership has gone where the placement wants it */
     uint64_t term = drill_term(d, group);
     for (uint32_t i = 0; i < sizeof(jumps) / sizeof(jumps[0]); i++) {
         uint32_t node = i % 2 == 0 ? drill_leader(d, group) : drill_other(d, drill_leader(d, group), 0);

@@ -37,6 +37,7 @@ int groups_new(const struct groups_params *params, struct groups **ret_groups) {
     g->orphans.fire = membership_fire;
     g->telling.fire = liveness_tell_fire;
     g->patience.fire = apply_later_fire;
+    g->balancing.fire = balance_fire;
     TAILQ_INIT(&g->apply);
     TAILQ_INIT(&g->apply_later);
     TAILQ_INIT(&g->unsettled);
@@ -64,6 +65,7 @@ void groups_stop(struct groups *g) {
     timer_stop(g->params.timers, &g->reconcile);
     timer_stop(g->params.timers, &g->orphans);
     timer_stop(g->params.timers, &g->telling);
+    timer_stop(g->params.timers, &g->balancing);
     for (uint32_t i = 0; g->replicas && i < g->count; i++) {
         if (g->replicas[i]) {
             timer_stop(g->params.timers, &g->replicas[i]->timer);

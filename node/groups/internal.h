@@ -26,12 +26,16 @@
 #define GROUPS_MOVING_MS 20      /* and while one is under way */
 #define GROUPS_SNAPSHOT_MS 15000 /* for one piece */
 #define GROUPS_REMOVED_MAX 4
-#define GROUPS_RETRY_MS 1000   /* between repeats of a message of a move */
-#define GROUPS_ORPHAN_MS 10000 /* without a leader for this long: does it still belong? */
-#define GROUPS_LOG_STRETCH 4   /* a log may grow so many times too long while a snapshot is under way */
-#define GROUPS_TELL_MS 10000   /* between lists of what is led here */
-#define GROUPS_STUCK_MS 1000   /* a disk that finishes nothing for so long has stopped */
-#define GROUPS_SLACK 64        /* entries a follower may be behind and still count as caught up */
+#define GROUPS_RETRY_MS 1000    /* between repeats of a message of a move */
+#define GROUPS_ORPHAN_MS 10000  /* without a leader for this long: does it still belong? */
+#define GROUPS_LOG_STRETCH 4    /* a log may grow so many times too long while a snapshot is under way */
+#define GROUPS_BALANCE_MS 1000  /* between looks at who should lead, */
+#define GROUPS_HANDING_MS 100   /* and while leaderships are handed over: */
+#define GROUPS_TRANSFERS_MAX 16 /* so many at once */
+#define GROUPS_STEADY_MS 3000   /* a node must have been heard for so long before it is to lead */
+#define GROUPS_TELL_MS 10000    /* between lists of what is led here */
+#define GROUPS_STUCK_MS 1000    /* a disk that finishes nothing for so long has stopped */
+#define GROUPS_SLACK 64         /* entries a follower may be behind and still count as caught up */
 
 struct persist_item;
 struct persist_op;
@@ -174,6 +178,7 @@ struct groups {
     struct timer orphans;
     size_t foretold_bytes;
     struct timer telling;
+    struct timer balancing;
     bool routes_changed;        /* a call may go elsewhere */
     struct persist_op *persist; /* gathering */
     struct journal journal;
@@ -287,5 +292,10 @@ void reconcile_unmark(struct replica *r);
 void reconcile_soon(struct groups *g);
 void reconcile_fire(struct timer *t);
 bool reconcile_healthy(const struct replica *r);
+bool replica_caught_up(const struct raft_status *st,
+                       uint64_t id); /* whether a replica has all its leader has, or nearly */
+
+/* balance.c: leadership goes where the placement wants it */
+void balance_fire(struct timer *t);
 
 #endif

@@ -313,6 +313,7 @@ static void state_done(struct disk_op *op, int status) {
             campaign_alone(g);
             timer_start(g->params.timers, &g->orphans, clock_now_ms(g->params.clock) + GROUPS_ORPHAN_MS);
             timer_start(g->params.timers, &g->telling, clock_now_ms(g->params.clock) + GROUPS_TELL_MS);
+            timer_start(g->params.timers, &g->balancing, clock_now_ms(g->params.clock) + GROUPS_STEADY_MS);
         }
         l->started(l->ctx, rc);
     }

@@ -262,7 +262,7 @@ static const struct raft_progress *progress_of(const struct raft_status *st, uin
     return NULL;
 }
 
-static bool caught_up(const struct raft_status *st, uint64_t id) {
+bool replica_caught_up(const struct raft_status *st, uint64_t id) {
     const struct raft_progress *p = progress_of(st, id);
     return p && p->active && !p->snapshot && p->match + GROUPS_SLACK >= st->commit && p->match > 0;
 }
@@ -275,7 +275,7 @@ static void with_learner(struct replica *r, const struct raft_status *st, const 
         (void)drop_learner(r, c, learner); /* an id that is dead over there stays so: another one will do */
     } else if (r->move.created != learner->id || silent) {
         ask(r, learner->node, OP_REPLICA_CREATE, learner->id, c->index);
-    } else if (caught_up(st, learner->id)) {
+    } else if (replica_caught_up(st, learner->id)) {
         if (r->move.complete != learner->id) {
             if (r->move.deciding != learner->id) {
                 r->move.deciding = learner->id;
@@ -402,7 +402,7 @@ bool reconcile_healthy(const struct replica *r) {
     for (uint32_t i = 0; i < c->count; i++) {
         const struct raft_replica *row = &c->replicas[i];
         if (!(row->flags & RAFT_VOTER) || !goal_has(&goal, row->node) ||
-            (row->id != r->id && !caught_up(&st, row->id))) {
+            (row->id != r->id && !replica_caught_up(&st, row->id))) {
             return false;
         }
     }

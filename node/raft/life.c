@@ -156,6 +156,7 @@ void raft_status(const struct raft *r, struct raft_status *out) {
         .last = raft_log_last(&r->log),
         .log_bytes = r->log.bytes,
         .own_term_committed = raft_own_term_committed(r),
+        .handing_over = r->role == RAFT_LEADER && r->transfer_to != 0,
     };
     status_of_peers(r, out);
 }

@@ -310,6 +310,7 @@ struct raft_status {
     uint64_t commit, applied, first, last; /* first: base + 1 */
     uint64_t log_bytes;                    /* memory of the retained entries */
     bool own_term_committed;
+    bool handing_over;
     uint32_t progress_count; /* leader only */
     struct raft_progress progress[RAFT_REPLICAS_MAX];
 };

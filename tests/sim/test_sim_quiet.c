@@ -153,7 +153,8 @@ static void nodes_at_rest_exchange_no_raft_message(void **state) {
     swarm_release(&w.swarm);
 }
 
-/* ---- a leader is lost ------------------------------------------------------------------------------------------- */
+/* ---- writers ------------------------------------------------------------------------------------------------------
+ */
 
 static void on_written(void *ctx, const struct user_result *result) {
     struct writer *writer = ctx;
@@ -182,6 +183,59 @@ static uint64_t all_written_ms(struct world *w, uint64_t since_us) {
     }
     return (last - since_us) / SIM_MS;
 }
+
+/* ---- where leaders are ------------------------------------------------------------------------------------------- */
+
+static void expect_preferred_leaders(struct world *w) {
+    for (uint32_t group = 0; group <= 1u << ARC_BITS; group++) {
+        const uint32_t *nodes = NULL;
+        assert_int_equal(groups_placed(node_groups(swarm_node(&w->swarm, 1)->node), group, &nodes), NODES);
+        assert_true(info_of(w, nodes[0], group).leading);
+    }
+}
+
+static void leadership_goes_where_the_placement_wants_it(void **state) {
+    static struct world w;
+    (void)state;
+    world_init(&w, 1);
+    expect_preferred_leaders(&w);
+    for (uint32_t number = 1; number <= NODES; number++) {
+        assert_true(led_by(&w, number) >= 3); /* of 17 */
+    }
+    sim_host_crash(sim_host(w.swarm.sim, 2), SIM_CRASH_PROCESS);
+    run_ms(&w, 2000);
+    assert_int_equal(led_by(&w, 1) + led_by(&w, 3), (1u << ARC_BITS) + 1);
+    start(&w, 2);
+    run_ms(&w, 10000);
+    expect_preferred_leaders(&w);
+    swarm_release(&w.swarm);
+}
+
+/* Handing over is no pause that a user would notice. */
+static void writes_go_on_while_leadership_moves(void **state) {
+    static struct world w;
+    (void)state;
+    world_init(&w, 2);
+    sim_host_crash(sim_host(w.swarm.sim, 2), SIM_CRASH_PROCESS);
+    run_ms(&w, 2000);
+    start(&w, 2);
+    uint32_t before = led_by(&w, 2);
+    uint64_t worst = 0;
+    for (int i = 0; i < 400; i++) {
+        uint64_t since_us = sim_now_us(w.swarm.sim);
+        write_all(&w, 1);
+        uint64_t ms = all_written_ms(&w, since_us);
+        worst = ms > worst ? ms : worst;
+        run_ms(&w, 20);
+    }
+    print_message("the slowest write took %u ms\n", (unsigned)worst);
+    assert_int_equal(before, 0);
+    assert_true(led_by(&w, 2) > 0);
+    assert_true(worst < 200);
+    swarm_release(&w.swarm);
+}
+
+/* ---- a leader is lost ------------------------------------------------------------------------------------------- */
 
 enum fault { KILL, POWER, HANG, CUT, DEAF, MUTE, DISK, FAULTS };
 
@@ -304,6 +358,8 @@ static void a_leader_whose_disk_hangs_is_replaced(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(nodes_at_rest_exchange_no_raft_message),
+        cmocka_unit_test(leadership_goes_where_the_placement_wants_it),
+        cmocka_unit_test(writes_go_on_while_leadership_moves),
         cmocka_unit_test(a_killed_leader_is_replaced_within_a_second),
         cmocka_unit_test(a_leader_without_power_is_replaced_within_a_second),
         cmocka_unit_test(a_stopped_leader_is_replaced_within_a_second),
