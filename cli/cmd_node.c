@@ -185,6 +185,8 @@ static int host_start_node(struct host *h) {
     };
     node_tuning_default(&params.tuning);
     params.tuning.members.out_after_ms = h->options.out_after_ms;
+    if (h->options.lease_reads)
+        node_tuning_lease(&params.tuning);
     int error = node_new(&params, &h->node);
     if (error == 0)
         return 0;
@@ -250,21 +252,27 @@ done:
 const struct cli_command command_node = {
     .name = "node",
     .summary = "run a node, in the foreground",
-    .usage = "  shoal node [-d DIR] [--listen HOST:PORT] [--advertise HOST:PORT] [--join TICKET] [--zone Z]\n"
-             "             [--capacity SIZE] [--replicas N] [--arcs N] [--out-after TIME]\n\n"
-             "  -d, --data DIR  where it keeps everything; made when missing\n"
-             "  --listen A      where other nodes connect; default " NODE_LISTEN_DEFAULT "\n"
-             "  --advertise A   what they dial; default: the address listened on, or for 0.0.0.0 the machine's first\n"
-             "                  that is not loopback\n"
-             "  --join TICKET   join the swarm that a 'shoal invite' there printed the ticket of; - reads it from\n"
-             "                  standard input. An empty DIR without --join becomes the first node of a new swarm\n"
-             "  --zone Z        replicas are kept in different zones (rooms, sites) while there are enough\n"
-             "  --capacity S    bytes to offer: 500GB, 10TiB; default: the size of the file system\n"
-             "  --replicas N    copies of everything, 1 to 7; only for a new swarm; default 3\n"
-             "  --arcs N        slices of the ring, a power of two; only for a new swarm; default 1024\n"
-             "  --out-after T   a node unheard of for so long is out, and others take over its data until it is\n"
-             "                  back: 10m (default), 1h, 0 for never. Give it to all nodes alike\n\n"
-             "Prints a line that starts with 'ready:' when it serves. SIGTERM or ctrl-c stops it, a second one at\n"
-             "once. It also ends, with status 0, when it has left its swarm. Log lines go to standard error.\n",
+    .usage =
+        "  shoal node [-d DIR] [--listen HOST:PORT] [--advertise HOST:PORT] [--join TICKET] [--zone Z]\n"
+        "             [--capacity SIZE] [--replicas N] [--arcs N] [--out-after TIME]\n"
+        "             [--reads quorum|lease]\n\n"
+        "  -d, --data DIR  where it keeps everything; made when missing\n"
+        "  --listen A      where other nodes connect; default " NODE_LISTEN_DEFAULT "\n"
+        "  --advertise A   what they dial; default: the address listened on, or for 0.0.0.0 the machine's first\n"
+        "                  that is not loopback\n"
+        "  --join TICKET   join the swarm that a 'shoal invite' there printed the ticket of; - reads it from\n"
+        "                  standard input. An empty DIR without --join becomes the first node of a new swarm\n"
+        "  --zone Z        replicas are kept in different zones (rooms, sites) while there are enough\n"
+        "  --capacity S    bytes to offer: 500GB, 10TiB; default: the size of the file system\n"
+        "  --replicas N    copies of everything, 1 to 7; only for a new swarm; default 3\n"
+        "  --arcs N        slices of the ring, a power of two; only for a new swarm; default 1024\n"
+        "  --out-after T   a node unheard of for so long is out, and others take over its data until it is\n"
+        "                  back: 10m (default), 1h, 0 for never. Give it to all nodes alike\n"
+        "  --reads HOW     quorum (default): each read is confirmed by a majority of the replicas. lease: a leader\n"
+        "                  that a majority heard within 0.4 s answers by itself. Correct only while the clocks of\n"
+        "                  all nodes run equally fast within 20%, and no machine is suspended or moved while its\n"
+        "                  node runs\n\n"
+        "Prints a line that starts with 'ready:' when it serves. SIGTERM or ctrl-c stops it, a second one at\n"
+        "once. It also ends, with status 0, when it has left its swarm. Log lines go to standard error.\n",
     .run = node_run,
 };

@@ -20,6 +20,7 @@ enum {
     OPTION_REPLICAS,
     OPTION_ARCS,
     OPTION_OUT_AFTER,
+    OPTION_READS,
 };
 
 #define REPLICAS_DEFAULT 3
@@ -132,6 +133,14 @@ static int read_out_after(struct cli_args *args, struct node_options *o) {
     return CLI_STOP;
 }
 
+static int read_reads(struct cli_args *args, struct node_options *o) {
+    o->lease_reads = strcmp(optarg, "lease") == 0;
+    if (o->lease_reads || strcmp(optarg, "quorum") == 0)
+        return CLI_END;
+    args->exit = cli_usage_error(args->command, "--reads %s: give quorum or lease", optarg);
+    return CLI_STOP;
+}
+
 static int read_option(struct cli_args *args, struct node_options *o, int option) {
     switch (option) {
     case OPTION_LISTEN:
@@ -148,6 +157,8 @@ static int read_option(struct cli_args *args, struct node_options *o, int option
         return read_replicas(args, o);
     case OPTION_ARCS:
         return read_arcs(args, o);
+    case OPTION_READS:
+        return read_reads(args, o);
     default:
         CHECK(option == OPTION_OUT_AFTER);
         return read_out_after(args, o);
@@ -182,6 +193,7 @@ int node_options_read(struct cli_args *args, struct node_options *out) {
                                             {"replicas", required_argument, NULL, OPTION_REPLICAS},
                                             {"arcs", required_argument, NULL, OPTION_ARCS},
                                             {"out-after", required_argument, NULL, OPTION_OUT_AFTER},
+                                            {"reads", required_argument, NULL, OPTION_READS},
                                             {0}};
     args->short_options = CLI_SHORT_OPTIONS;
     args->long_options = options;

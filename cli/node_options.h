@@ -19,6 +19,7 @@ struct node_options {
     unsigned replicas;
     unsigned bits;         /* 2^bits arcs */
     uint64_t out_after_ms; /* 0: never */
+    bool lease_reads;
     bool joining;
     struct ticket ticket;
 };

@@ -31,6 +31,12 @@ void node_tuning_default(struct node_tuning *out) {
         .members = {.out_after_ms = 10 * 60 * 1000, .look_every_ms = 1000}};
 }
 
+#define LEASE_PERCENT 80 /* of the least time in which nobody else can be elected */
+
+void node_tuning_lease(struct node_tuning *t) {
+    t->groups.timing.lease_ms = t->groups.timing.election_min_ms * LEASE_PERCENT / 100;
+}
+
 void node_log(struct node *n, const char *format, ...) {
     char line[NODE_MESSAGE_MAX];
     va_list args;

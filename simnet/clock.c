@@ -62,6 +62,10 @@ uint64_t clock_now_ms(const struct clock *c) {
     return local_us(c, c->host->sim->now_us) / SIM_MS;
 }
 
+uint64_t clock_exact_ms(const struct clock *c) {
+    return clock_now_ms(c);
+}
+
 uint64_t clock_wall_ms(const struct clock *c) {
     const struct sim_host *h = c->host;
     int64_t now = (int64_t)h->sim->now_us;

@@ -2,8 +2,9 @@
 
 #include "prng.h"
 
-#define ODD_RUNS 600000  /* millionths of the seeds have odd settings at all; */
-#define ODD_FIELD 350000 /* and of the fields of such a run */
+#define ODD_RUNS 600000   /* millionths of the seeds have odd settings at all; */
+#define LEASE_RUNS 500000 /* read by leases */
+#define ODD_FIELD 350000  /* and of the fields of such a run */
 
 #define SETTLE_MS 60000
 #define SETTLE_EVERY_MS 10000
@@ -66,6 +67,11 @@ void tuning_draw(struct node_tuning *out, uint64_t seed, uint32_t host) {
     if (prng_chance(&common, ODD_RUNS)) {
         draw_common(out, &common);
         draw_own(out, &own);
+    }
+    struct prng lease;
+    prng_init(&lease, seed, PRNG_SCENARIO, 5);
+    if (prng_chance(&lease, LEASE_RUNS)) {
+        node_tuning_lease(out);
     }
 }
 

@@ -191,7 +191,9 @@ int replica_step(struct replica *r, struct raft_event *event) {
     if (r->dead || g->stopped) {
         return ERR_CLOSED;
     }
-    event->now_ms = clock_now_ms(g->params.clock);
+    /* A lease is not judged by a clock that was read before the process was stopped for a while. */
+    bool exact = g->params.tuning.timing.lease_ms > 0;
+    event->now_ms = exact ? clock_exact_ms(g->params.clock) : clock_now_ms(g->params.clock);
     event->random = random_u64(g->params.random);
     g->stepping = true;
     g->steps++;

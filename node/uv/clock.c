@@ -73,6 +73,12 @@ uint64_t clock_now_ms(const struct clock *c) {
     return uv_now(c->loop);
 }
 
+uint64_t clock_exact_ms(const struct clock *c) {
+    CHECK(c->magic == CLOCK_MAGIC);
+    uint64_t now = uv_hrtime() / 1000000; /* the clock of uv_now */
+    return now > uv_now(c->loop) ? now : uv_now(c->loop);
+}
+
 uint64_t clock_wall_ms(const struct clock *c) {
     CHECK(c->magic == CLOCK_MAGIC);
     struct timespec ts;
