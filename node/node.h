@@ -18,8 +18,8 @@ struct node_tuning {
     struct members_tuning members;
 };
 void node_tuning_default(struct node_tuning *out);
-/* Leaders answer reads by themselves while a quorum heard them recently: needs clocks that run equally fast, within what
- * the lease is shorter than an election timeout (20 %). */
+/* Leaders answer reads by themselves while a quorum heard them recently: needs clocks that run equally fast, within
+ * what the lease is shorter than an election timeout (20 %). */
 void node_tuning_lease(struct node_tuning *t);
 
 struct node_ready {

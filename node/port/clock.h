@@ -8,7 +8,8 @@ struct clock;
 
 /* Milliseconds of a monotonic clock; constant within one turn of the loop. */
 uint64_t clock_now_ms(const struct clock *c);
-/* The same clock at this very moment: between two turns of the loop, or within one, the process may have been stopped. */
+/* The same clock at this very moment: between two turns of the loop, or within one, the process may have been stopped.
+ */
 uint64_t clock_exact_ms(const struct clock *c);
 /* Milliseconds since 1970; may jump. */
 uint64_t clock_wall_ms(const struct clock *c);
