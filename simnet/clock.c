@@ -122,9 +122,9 @@ void sim_random_free(struct random *r) {
 
 void random_fill(struct random *r, void *out, size_t size) {
     CHECK(out != NULL || size == 0);
-    prng_fill(&r->host->random_prng, out, size);
+    prng_fill(prng_at(&r->host->random_prng, r->host->sim->now_us), out, size);
 }
 
 uint64_t random_u64(struct random *r) {
-    return prng_u64(&r->host->random_prng);
+    return prng_u64(prng_at(&r->host->random_prng, r->host->sim->now_us));
 }

@@ -154,7 +154,7 @@ static struct disk_op *ops_pop(struct op_queue *q) {
 /* When something begun at this moment completes: a slow disk takes its time. */
 static uint64_t completion(struct disk *d, enum disk_env env, uint64_t least_us, uint64_t jitter_us) {
     struct sim_host *h = d->host;
-    uint64_t latency = least_us + prng_exponential(&h->disk_prng, jitter_us);
+    uint64_t latency = least_us + prng_exponential(prng_at(&h->disk_prng, h->sim->now_us), jitter_us);
     return h->sim->now_us + latency * h->slow_factor[env];
 }
 
@@ -283,7 +283,8 @@ static void writer_hold(struct writer *w) {
         events_cancel(&h->sim->events, &w->hold);
         w->due = true;
     } else if (w->hold.slot == 0) {
-        events_add(&h->sim->events, &w->hold, h->sim->now_us + prng_range(&h->disk_prng, 0, DISK_LAZY_MS * SIM_MS));
+        events_add(&h->sim->events, &w->hold,
+                   h->sim->now_us + prng_range(prng_at(&h->disk_prng, h->sim->now_us), 0, DISK_LAZY_MS * SIM_MS));
     }
 }
 
@@ -573,7 +574,7 @@ struct disk *sim_disk_new(struct sim_host *h) {
 static void writer_kill(struct writer *w) {
     struct sim_host *h = w->disk->host;
     /* Most of a commit's time lies before that page is on the disk. */
-    bool kept = prng_chance(&h->crash_prng, SIM_KEPT_MILLIONTHS);
+    bool kept = prng_chance(prng_at(&h->crash_prng, h->sim->now_us), SIM_KEPT_MILLIONTHS);
     if (w->state == WRITER_COMMITTING && kept && !w->disk->broken) {
         int status = writer_commit(w);
         sim_happened(h->sim, SIM_WRITTEN, h->number, (uint64_t)(int64_t)status, NULL, 0);

@@ -33,12 +33,14 @@ uint64_t stream_clogged_until(const struct stream *st, const struct net_conn *fr
 uint64_t stream_delay(struct stream *st, const struct net_conn *from, size_t size) {
     struct path *p = stream_path(st, from);
     if (p == NULL) {
-        return SIM_LOCAL_US + prng_exponential(&st->sim->local_prng, SIM_LOCAL_JITTER_US) +
+        return SIM_LOCAL_US + prng_exponential(prng_at(&st->sim->local_prng, st->sim->now_us), SIM_LOCAL_JITTER_US) +
                size / SIM_LOCAL_BYTES_PER_US;
     }
-    uint64_t delay = p->link.delay_us + prng_exponential(&p->delay, p->link.jitter_us) + size / SIM_BYTES_PER_US;
+    uint64_t delay = p->link.delay_us + prng_exponential(prng_at(&p->delay, st->sim->now_us), p->link.jitter_us) +
+                     size / SIM_BYTES_PER_US;
     uint64_t resend = SIM_RESEND_US;
-    for (int i = 0; i < SIM_RESENDS_MAX && prng_chance(&p->loss, p->link.loss_millionths); i++) {
+    for (int i = 0; i < SIM_RESENDS_MAX && prng_chance(prng_at(&p->loss, st->sim->now_us), p->link.loss_millionths);
+         i++) {
         delay += resend;
         resend *= 2;
     }
@@ -93,7 +95,7 @@ static void launch(struct net_conn *from, struct segment *g) {
     f->unsent -= g->size;
     f->waiting = STAILQ_NEXT(g, next);
     struct path *p = stream_path(st, from);
-    if (p != NULL && prng_chance(&p->loss, p->link.reset_millionths)) {
+    if (p != NULL && prng_chance(prng_at(&p->loss, st->sim->now_us), p->link.reset_millionths)) {
         end_fail(from, ERR_IO, g->at_us);
         end_fail(end_peer(from), ERR_IO, g->at_us);
     }
@@ -236,8 +238,9 @@ static void acknowledge(struct net_conn *from, size_t size) {
 
 static void garble(struct stream *st, const struct net_conn *from, uint8_t *bytes, size_t size) {
     struct path *p = stream_path(st, from);
-    if (p != NULL && p->link.garble_millionths > 0 && prng_chance(&p->loss, p->link.garble_millionths)) {
-        uint64_t bit = prng_below(&p->loss, (uint64_t)size * 8);
+    if (p != NULL && p->link.garble_millionths > 0 &&
+        prng_chance(prng_at(&p->loss, st->sim->now_us), p->link.garble_millionths)) {
+        uint64_t bit = prng_below(prng_at(&p->loss, st->sim->now_us), (uint64_t)size * 8);
         bytes[bit / 8] ^= (uint8_t)(1u << bit % 8);
     }
 }
@@ -248,8 +251,8 @@ static void deliver(struct net_conn *from, struct net_conn *to) {
     struct segment *g = STAILQ_FIRST(&f->segments);
     size_t size = g->size - g->taken;
     CHECK(g->at_us != 0 && size > 0);
-    if (prng_chance(&s->stream_prng, SIM_CUT_MILLIONTHS)) {
-        size = 1 + prng_below(&s->stream_prng, size);
+    if (prng_chance(prng_at(&s->stream_prng, s->now_us), SIM_CUT_MILLIONTHS)) {
+        size = 1 + prng_below(prng_at(&s->stream_prng, s->now_us), size);
     }
     uint8_t *bytes = g->bytes + g->taken;
     garble(from->stream, from, bytes, size);
@@ -315,7 +318,8 @@ void flow_retry(struct net_conn *from) {
         uint64_t longest = lasted < SIM_RETRY_US_MAX ? lasted : SIM_RETRY_US_MAX;
         f->stalled = false;
         CHECK(pending(f));
-        events_add(&s->events, &f->arrive, s->now_us + 1 + prng_below(&s->stream_prng, longest + 1));
+        events_add(&s->events, &f->arrive,
+                   s->now_us + 1 + prng_below(prng_at(&s->stream_prng, s->now_us), longest + 1));
     }
     if (f->unacknowledged > 0) {
         acknowledge(from, 0);

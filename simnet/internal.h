@@ -57,7 +57,7 @@ struct path { /* of one direction between two hosts */
     struct sim_link link;
     uint64_t clogged_until_us;
     bool blocked;
-    struct prng delay, loss;
+    struct prng_clocked delay, loss;
 };
 
 TAILQ_HEAD(net_conn_list, net_conn);
@@ -85,7 +85,8 @@ struct sim_host {
     int64_t wall_offset_us;
     uint32_t boots;
     uint16_t next_port;
-    struct prng random_prng, disk_prng, crash_prng, damage_prng;
+    struct prng_clocked random_prng, disk_prng, crash_prng;
+    struct prng damage_prng;
 
     struct store *stores[DISK_ENVS];
     uint32_t slow_factor[DISK_ENVS];
@@ -113,7 +114,7 @@ struct sim {
     uint32_t host_count;
     struct sim_host *hosts; /* index number - 1 */
     struct path *paths;     /* from * hosts + to, zero-based */
-    struct prng stream_prng, local_prng;
+    struct prng_clocked stream_prng, local_prng;
     struct sim_client_list clients;
     bool inside_event;
 };

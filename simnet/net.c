@@ -121,7 +121,7 @@ static struct stream *stream_new(struct net *n, enum net_kind kind, uint32_t to,
     st->kind = kind;
     st->port = port;
     st->deadline_us = s->now_us + SIM_CONNECT_US;
-    st->timeout_us = prng_range(&s->stream_prng, SIM_TIMEOUT_US_MIN, SIM_TIMEOUT_US_MAX);
+    st->timeout_us = prng_range(prng_at(&s->stream_prng, s->now_us), SIM_TIMEOUT_US_MIN, SIM_TIMEOUT_US_MAX);
     end_init(st, 0, from, to);
     end_init(st, 1, to, from);
     sim_event_init(&st->handshake, handshake_fire, to);

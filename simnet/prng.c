@@ -23,6 +23,21 @@ void prng_init(struct prng *p, uint64_t seed, unsigned purpose, uint64_t index) 
     }
 }
 
+void prng_clocked_init(struct prng_clocked *p, uint64_t seed, unsigned purpose, uint64_t index) {
+    struct prng prng;
+    prng_init(&prng, seed, purpose, index);
+    *p = (struct prng_clocked){.key = prng_u64(&prng), .at_us = UINT64_MAX};
+}
+
+struct prng *prng_at(struct prng_clocked *p, uint64_t now_us) {
+    CHECK(now_us < UINT64_MAX);
+    if (p->at_us != now_us) {
+        p->at_us = now_us;
+        prng_init(&p->prng, p->key, 0, now_us);
+    }
+    return &p->prng;
+}
+
 static uint64_t rotate_left(uint64_t x, int by) {
     return x << by | x >> (64 - by);
 }

@@ -26,8 +26,20 @@ enum prng_purpose {
 
 #define PRNG_ASTRAY ((uint64_t)1 << 32)
 
+/* A stream that begins anew at every moment of virtual time. What is drawn at one moment depends on nothing that was
+ * drawn before: a run that differs from another in one place stays like it wherever things happen at the same moments,
+ * which is what leaving out faults and requests of a failing run lives on. */
+struct prng_clocked {
+    uint64_t key;
+    uint64_t at_us; /* the moment of `prng` */
+    struct prng prng;
+};
+
 /* The stream number `index` of a purpose. */
 void prng_init(struct prng *p, uint64_t seed, unsigned purpose, uint64_t index);
+void prng_clocked_init(struct prng_clocked *p, uint64_t seed, unsigned purpose, uint64_t index);
+/* The stream of this moment, from where its last draw left it. */
+struct prng *prng_at(struct prng_clocked *p, uint64_t now_us);
 uint64_t prng_u64(struct prng *p);
 /* Uniform in [0, limit); 0 when limit is 0. */
 uint64_t prng_below(struct prng *p, uint64_t limit);

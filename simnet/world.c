@@ -104,9 +104,9 @@ static void host_init(struct sim *s, uint32_t number) {
     h->drift_ppm = (int32_t)prng_range(&prng, 0, 2 * SIM_DRIFT_PPM_DRAWN) - SIM_DRIFT_PPM_DRAWN;
     h->wall_offset_us =
         ((int64_t)prng_range(&prng, 0, 2 * SIM_WALL_OFFSET_MS_MAX) - SIM_WALL_OFFSET_MS_MAX) * (int64_t)SIM_MS;
-    prng_init(&h->random_prng, s->options.seed, PRNG_RANDOM, number);
-    prng_init(&h->disk_prng, s->options.seed, PRNG_DISK, number);
-    prng_init(&h->crash_prng, s->options.seed, PRNG_CRASH, number);
+    prng_clocked_init(&h->random_prng, s->options.seed, PRNG_RANDOM, number);
+    prng_clocked_init(&h->disk_prng, s->options.seed, PRNG_DISK, number);
+    prng_clocked_init(&h->crash_prng, s->options.seed, PRNG_CRASH, number);
     prng_init(&h->damage_prng, s->options.seed, PRNG_CRASH, PRNG_ASTRAY + number);
     snprintf(h->addr, sizeof(h->addr), "node%" PRIu32 ":%u", number, SIM_PORT);
 }
@@ -114,10 +114,10 @@ static void host_init(struct sim *s, uint32_t number) {
 static void path_init(struct sim *s, uint32_t from, uint32_t to) {
     struct path *p = sim_path(s, from, to);
     uint64_t index = (uint64_t)from << 32 | to;
-    prng_init(&p->delay, s->options.seed, PRNG_DELAY, index);
-    prng_init(&p->loss, s->options.seed, PRNG_LOSS, index);
-    p->link.delay_us = (uint32_t)prng_range(&p->delay, 100, 1000);
-    p->link.jitter_us = (uint32_t)prng_range(&p->delay, 20, 300);
+    prng_clocked_init(&p->delay, s->options.seed, PRNG_DELAY, index);
+    prng_clocked_init(&p->loss, s->options.seed, PRNG_LOSS, index);
+    p->link.delay_us = (uint32_t)prng_range(prng_at(&p->delay, 0), 100, 1000);
+    p->link.jitter_us = (uint32_t)prng_range(prng_at(&p->delay, 0), 20, 300);
 }
 
 struct sim *sim_new(const struct sim_options *options, const struct sim_program *program) {
@@ -131,8 +131,8 @@ struct sim *sim_new(const struct sim_options *options, const struct sim_program 
     s->hash = fold(0, options->seed);
     events_init(&s->events);
     LIST_INIT(&s->clients);
-    prng_init(&s->stream_prng, options->seed, PRNG_STREAM, 0);
-    prng_init(&s->local_prng, options->seed, PRNG_STREAM, 1);
+    prng_clocked_init(&s->stream_prng, options->seed, PRNG_STREAM, 0);
+    prng_clocked_init(&s->local_prng, options->seed, PRNG_STREAM, 1);
     s->hosts = calloc(s->host_count, sizeof(*s->hosts));
     s->paths = calloc((size_t)s->host_count * s->host_count, sizeof(*s->paths));
     CHECK(s->hosts != NULL && s->paths != NULL);
