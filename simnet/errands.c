@@ -11,8 +11,13 @@
 #define ERRAND_CALL_US (30 * SIM_SECOND)
 #define ERRAND_STREAM ((uint64_t)3 << 32) /* of PRNG_SCENARIO + 1: + number of the host; mixed with the attempts */
 
+bool errands_joining(const struct errands *e, uint32_t number) {
+    const struct errand *a = &e->list[number - 1];
+    return a->joins && swarm_node(e->swarm, number)->number == 0;
+}
+
 static bool idle(const struct errand *a) {
-    return a->dismiss == 0 && !a->joins && !a->asks;
+    return a->dismiss == 0 && !errands_joining(a->errands, a->number) && !a->asks;
 }
 
 static void soon(struct errand *a, struct prng *prng) {
@@ -64,7 +69,7 @@ static void answered(void *ctx, const struct user_result *result) {
         a->dismiss = result->status == 0 ? 0 : a->dismiss;
     } else if (a->asks) {
         a->asks = !result->answered;
-    } else if (a->joins && result->status == 0) {
+    } else if (errands_joining(a->errands, a->number) && result->status == 0) {
         let_in(a, result);
     }
     if (!idle(a)) {
@@ -73,21 +78,14 @@ static void answered(void *ctx, const struct user_result *result) {
     }
 }
 
-/* The newcomer has been started, and is in, or may still come in. */
-static bool on_its_way(struct errand *a) {
-    const struct swarm_node *n = swarm_node(a->errands->swarm, a->number);
-    bool in = n->number != 0;
-    a->joins = a->joins && !in;
-    return a->joins && sim_host_up(n->host);
-}
-
 static void again_fire(struct event *e) {
     struct errand *a = CONTAINER(e, struct errand, again);
     struct prng prng;
-    bool waits = on_its_way(a);
     if (a->asking || idle(a)) {
         return;
     }
+    /* It has been started, and may still come in. */
+    bool waits = errands_joining(a->errands, a->number) && sim_host_up(swarm_node(a->errands->swarm, a->number)->host);
     a->tries++;
     draw(a, &prng);
     uint32_t asked = waits ? 0 : somebody(a, &prng);
@@ -132,7 +130,8 @@ void errands_join(struct errands *e, uint32_t number) {
 
 void errands_ask(struct errands *e, uint32_t number, enum client_action action) {
     struct errand *a = errand_of(e, number);
-    CHECK(swarm_node(e->swarm, number)->number != 0 && a->dismiss == 0 && !a->joins);
+    CHECK(swarm_node(e->swarm, number)->number != 0 && a->dismiss == 0);
+    a->joins = false;
     a->asks = true;
     a->action = action;
     start(a);

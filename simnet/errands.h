@@ -33,6 +33,8 @@ void errands_join(struct errands *e, uint32_t number);
 void errands_ask(struct errands *e, uint32_t number, enum client_action action);
 /* The host loses its disk: what it was is dismissed, and it joins as somebody else. It must be down. */
 void errands_replace(struct errands *e, uint32_t number);
+/* The host is to be a member and is none yet. */
+bool errands_joining(const struct errands *e, uint32_t number);
 bool errands_done(const struct errands *e);
 
 #endif

@@ -120,7 +120,7 @@ void begin_join(struct plan_fault *f) {
     f->until_us = 0;
     for (uint32_t number = 1; number <= p->swarm->count; number++) {
         struct swarm_node *n = swarm_node(p->swarm, number);
-        if (swarm_present(p->swarm, number) || sim_host_up(n->host) || p->errands.list[number - 1].joins) {
+        if (swarm_present(p->swarm, number) || sim_host_up(n->host) || errands_joining(&p->errands, number)) {
             continue;
         }
         if (n->left) {
