@@ -307,6 +307,7 @@ int heap_forget(struct heap_txn *t, MDB_dbi dbi, MDB_val *key) {
     rc = read_pointer(&stored, &is_pointer, &p);
     if (rc == 0 && is_pointer) {
         rc = note(t, p.segment, -(int64_t)record_size(key->mv_size, p.size), 0);
+        t->dropped += p.size;
     }
     return rc;
 }
@@ -388,17 +389,23 @@ static int sparse(const struct heap_txn *t, uint64_t segment, const MDB_val *usa
     return 0;
 }
 
+/* How much a transaction may move. One that only takes away moves some, too: on a full disk there are no others. */
+static uint64_t moves_max(const struct heap_txn *t) {
+    uint64_t dropped = t->dropped < HEAP_DROPPED_MAX ? t->dropped : HEAP_DROPPED_MAX;
+    return t->appended > dropped ? t->appended : dropped;
+}
+
 /* Walks around all segments, a part of the way in every transaction. */
 static int sweep(struct heap_txn *t, const MDB_dbi *tables) {
     struct heap *h = t->heap;
     uint8_t from[KEY_SIZE];
-    uint64_t moved = 0;
+    uint64_t moved = 0, most = moves_max(t);
     MDB_cursor *cursor;
     int rc = mdb_cursor_open(t->txn, h->usage, &cursor);
     if (rc != 0) {
         return rc;
     }
-    for (uint32_t i = 0; i < SWEEP_MAX && rc == 0 && moved < t->appended; i++) {
+    for (uint32_t i = 0; i < SWEEP_MAX && rc == 0 && moved < most; i++) {
         MDB_val key = segment_key(from, h->sweep), usage;
         bool is_sparse;
         rc = mdb_cursor_get(cursor, &key, &usage, MDB_SET_RANGE);
@@ -423,7 +430,7 @@ int heap_prepare(struct heap_txn *t, const MDB_dbi *tables) {
     struct heap_change *c, *next;
     int rc = 0;
     CHECK(h->live <= h->bytes);
-    if (t->appended > 0 && h->bytes - h->live > h->live + HEAP_GARBAGE_MIN) {
+    if (moves_max(t) > 0 && h->bytes - h->live > h->live + HEAP_GARBAGE_MIN) {
         rc = sweep(t, tables);
     }
     rc = rc ? rc : flush(t);

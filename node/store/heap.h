@@ -11,7 +11,7 @@
  *   usage      number (8)  ->  bytes of records that a row points to (4), bytes (4)
  *
  * A segment that no row points into is deleted. When more than about half of all bytes are such leftovers, what is left
- * of sparse segments is appended anew, no more in one transaction than it wrote itself. */
+ * of sparse segments is appended anew, no more in one transaction than it wrote or, within limits, dropped itself. */
 #ifndef SHOAL_HEAP_H
 #define SHOAL_HEAP_H
 
@@ -23,6 +23,7 @@
 #define HEAP_SEGMENT (16u * 4096 - 16) /* whole pages, less the header of the first */
 #define HEAP_VALUE_MIN 1025            /* smaller ones stay in their rows */
 #define HEAP_GARBAGE_MIN (4u << 20)    /* leftovers that are not worth any work */
+#define HEAP_DROPPED_MAX (1u << 20)    /* what a transaction drops lets it move no more than this */
 #define HEAP_DBS 2
 
 struct heap {
@@ -41,7 +42,8 @@ struct heap_txn {
     uint64_t next;    /* segment that is being filled */
     uint8_t *filling; /* NULL: nothing yet */
     uint32_t used;
-    uint64_t appended; /* bytes, by the transaction itself */
+    uint64_t appended; /* bytes of values, by the transaction itself, */
+    uint64_t dropped;  /* and of those that it replaced or deleted */
     struct heap_change *changes;
 };
 

@@ -242,6 +242,28 @@ static void leftovers_do_not_pile_up(void **state) {
     assert_true(store_used_bytes(w->store) < 64 * 1024); /* nothing is left of it */
 }
 
+/* Who only removes gets space back, too: nobody else may put anything while the disk is full. */
+static void removals_alone_give_space_back(void **state) {
+    struct world *w = *state;
+    struct model m = {0};
+    struct txn *t;
+    for (uint32_t row = 0; row < KEYS; row += 100) {
+        assert_int_equal(store_begin(w->store, true, &t), 0);
+        for (uint32_t k = row; k < row + 100; k++) {
+            put(w, t, &m, k, k % 2 == 0 ? 60000 : 1100); /* in each segment one of either */
+        }
+        assert_int_equal(store_commit(t), 0);
+    }
+    assert_true(store_used_bytes(w->store) > KEYS / 2 * 60000);
+    for (uint32_t row = 0; row < KEYS; row += 2) {
+        assert_int_equal(store_begin(w->store, true, &t), 0);
+        del(t, &m, row);
+        assert_int_equal(store_commit(t), 0);
+    }
+    check_committed(w, &m);
+    assert_true(store_used_bytes(w->store) < 2 * KEYS / 2 * 1100 + HEAP_GARBAGE_MIN + (2u << 20));
+}
+
 /* ---- damage: bytes of the tables are changed behind the store's back ----------------------------------------------
  */
 
@@ -342,6 +364,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(it_shows_what_a_map_would, setup, teardown),
         cmocka_unit_test_setup_teardown(leftovers_do_not_pile_up, setup, teardown),
+        cmocka_unit_test_setup_teardown(removals_alone_give_space_back, setup, teardown),
         cmocka_unit_test_setup_teardown(damage_is_told, setup, teardown),
         cmocka_unit_test_setup_teardown(a_damaged_count_is_refused_at_the_start, setup, teardown),
     };
