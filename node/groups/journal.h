@@ -37,7 +37,7 @@ struct journal_batch {
     uint64_t number;
     uint64_t bytes;
     uint32_t count, capacity;
-    uint32_t dead; /* the first so many runs are needed no more */
+    uint32_t dead; /* the first so many runs are needed no more, or are written again */
     struct journal_run *runs;
 };
 

@@ -296,52 +296,46 @@ static bool batch_needed(const struct groups *g, struct journal_batch *b) {
     return b->dead < b->count;
 }
 
-/* Their entries as items of p; false when one is not to be had at the moment. */
-static bool write_again(struct groups *g, struct persist_op *p, const struct journal_batch *b) {
-    STAILQ_HEAD(, persist_item) again = STAILQ_HEAD_INITIALIZER(again);
-    bool whole = true;
-    for (uint32_t i = b->dead; i < b->count && whole; i++) {
-        uint64_t first, last;
-        if (!run_needed(g, &b->runs[i], &first, &last)) {
-            continue;
-        }
-        const struct replica *r = g->replicas[b->runs[i].group];
-        struct persist_item *it = item_alloc(r->group, (uint32_t)(last - first + 1));
-        it->count = 0;
-        it->id = r->id;
-        it->first = first;
-        STAILQ_INSERT_TAIL(&again, it, link);
-        for (uint64_t index = first; index <= last && whole; index++) {
-            struct raft_entry *e = r->installing ? NULL : raft_entry_at(r->raft, index);
-            whole = e != NULL;
-            if (e) {
-                it->entries[it->count++] = raft_entry_ref(e);
-            }
+/* The entries as an item of p; false when they are not to be had at the moment, or are more than may be written again
+ * already. */
+static bool write_again(struct groups *g, struct persist_op *p, const struct journal_run *run) {
+    uint64_t first, last;
+    bool needed = run_needed(g, run, &first, &last);
+    CHECK(needed);
+    const struct replica *r = g->replicas[run->group];
+    struct persist_item *it = item_alloc(r->group, (uint32_t)(last - first + 1));
+    it->id = r->id;
+    it->first = first;
+    bool whole = !r->installing;
+    for (it->count = 0; whole && first + it->count <= last;) {
+        struct raft_entry *e = raft_entry_at(r->raft, first + it->count);
+        whole = e != NULL;
+        if (e) {
+            it->entries[it->count++] = raft_entry_ref(e);
         }
     }
-    while (!STAILQ_EMPTY(&again)) {
-        struct persist_item *it = STAILQ_FIRST(&again);
-        STAILQ_REMOVE_HEAD(&again, link);
-        if (whole) {
-            STAILQ_INSERT_TAIL(&p->items, it, link);
-        } else {
-            item_free(it);
-        }
+    uint64_t bytes = journal_run_bytes(it->entries, it->count);
+    if (!whole || bytes > g->journal.credit) {
+        item_free(it);
+        return false;
     }
-    return whole;
+    g->journal.credit -= bytes;
+    STAILQ_INSERT_TAIL(&p->items, it, link);
+    return true;
 }
 
 /* Batches go in order, so a few entries of quiet groups can hold up the rest: when that has become much, they are
- * written again. Paced by what is written anyway, so that the cost is at most as much again. */
+ * written again, run by run: a batch may be larger than all that may be written again at once. Paced by what is written
+ * anyway, so that the cost is at most as much again. */
 static void trim(struct groups *g, struct persist_op *p) {
     struct journal *j = &g->journal;
     struct journal_batch *b;
     while ((b = STAILQ_FIRST(&j->batches)) != NULL) {
-        if (batch_needed(g, b)) {
-            if (!p->batch || j->bytes <= JOURNAL_KEEP_BYTES || j->credit < b->bytes || !write_again(g, p, b)) {
+        while (batch_needed(g, b)) {
+            if (!p->batch || j->bytes <= JOURNAL_KEEP_BYTES || !write_again(g, p, &b->runs[b->dead])) {
                 return;
             }
-            j->credit -= b->bytes;
+            b->dead++;
         }
         p->drop_first = p->drop_first ? p->drop_first : b->number;
         p->drop_last = b->number;

@@ -11,6 +11,7 @@
 
 #include "errors.h"
 #include "groups.h"
+#include "journal.h"
 #include "sim.h"
 #include "store.h"
 
@@ -551,7 +552,7 @@ static void root_piece(struct fixture *f, uint64_t from, uint64_t to, struct buf
                                    .last = true,
                                    .bytes = rows.bytes,
                                    .size = rows.size};
-    piece.config.replicas[0] = (struct raft_replica){.id = 1, .node = LEADER, .flags = RAFT_VOTER};
+    piece.config.replicas[0] = (struct raft_replica){.id = from == to ? 1 : from, .node = LEADER, .flags = RAFT_VOTER};
     piece.config.replicas[1] = (struct raft_replica){.id = to, .node = 1, .flags = RAFT_LEARNER};
     snapshot_piece_encode(&piece, out);
     store_abort(t);
@@ -850,6 +851,93 @@ static void a_put_answered_at_commit_tells_the_time_that_it_gets(void **state) {
     buf_release(&data);
 }
 
+/* ---- the journal --------------------------------------------------------------------------------------------------
+ */
+
+#define LARGE 250000 /* bytes of an entry */
+#define HELD 80      /* entries */
+
+/* Of replica 9 to replica 1 of the root group, which holds the snapshot and what follows it. */
+static void feed_root(struct fixture *f, uint64_t index, uint64_t log_term, struct raft_entry *e, uint64_t commit) {
+    struct raft_message m = {.kind = RAFT_APPEND,
+                             .from = 9,
+                             .to = 1,
+                             .term = 3,
+                             .index = index,
+                             .log_term = log_term,
+                             .commit = commit,
+                             .entry_count = e ? 1 : 0,
+                             .entries = &e};
+    struct raft_batch batch;
+    struct buf *out = peers_control(f->hosts[LEADER].peers, 1);
+    assert_non_null(out);
+    peer_raft_begin(&batch, out);
+    assert_true(peer_raft_add(&batch, GROUPS_ROOT, &m));
+    peer_raft_end(&batch);
+    run_ms(f, 20);
+}
+
+static struct raft_status root_log(struct fixture *f) {
+    struct groups_glance glance;
+    struct raft_status st;
+    groups_glance(f->hosts[1].groups, GROUPS_ROOT, &glance);
+    assert_non_null(glance.raft);
+    raft_status(glance.raft, &st);
+    return st;
+}
+
+/* Host 1 is fed a snapshot of the root group, and while that becomes its state, many entries behind it. */
+static void hold_many(struct fixture *f, const uint8_t *bytes) {
+    struct groups_info info;
+    struct buf b;
+    buf_init(&b, BODY_MAX);
+    root_piece(f, 9, 1, &b);
+    sim_disk_slow(sim_host(f->sim, 1), DISK_META, 5000);
+    struct answer *fed = ask(f, OP_SNAPSHOT, &b);
+    for (int i = 0; i < 10000 && !fed->here; i++) {
+        run_ms(f, 1);
+    }
+    assert_true(fed->here && fed->status == 0);
+    for (uint64_t i = 0; i < HELD; i++) {
+        struct raft_entry *e = raft_entry_new(11 + i, 3, RAFT_ENTRY_COMMAND, bytes, LARGE);
+        feed_root(f, 10 + i, i == 0 ? 2 : 3, e, 10);
+        raft_entry_unref(e);
+    }
+    groups_info(f->hosts[1].groups, GROUPS_ROOT, &info);
+    assert_true(info.applied < 10);
+    assert_int_equal(root_log(f).last, 10 + HELD);
+    sim_disk_slow(sim_host(f->sim, 1), DISK_META, 1);
+    run_ms(f, 20000);
+    groups_info(f->hosts[1].groups, GROUPS_ROOT, &info);
+    assert_int_equal(info.applied, 10);
+    buf_release(&b);
+}
+
+/* What was held is one large batch, and its last entry stays needed while another group goes on. */
+static void a_large_batch_with_one_needed_entry_does_not_stay_for_ever(void **state) {
+    struct fixture *f = world(state, true);
+    uint8_t *bytes = calloc(1, LARGE);
+    assert_non_null(bytes);
+    hold_many(f, bytes);
+    feed_root(f, 10 + HELD, 3, NULL, 10 + HELD - 1);
+    run_ms(f, 3000);
+    assert_int_equal(root_log(f).first, 10 + HELD);
+    struct group_request req = {.group = ARC, .bytes = bytes, .size = LARGE};
+    struct buf b;
+    buf_init(&b, 2 * LARGE);
+    group_request_encode(&req, &b);
+    for (int i = 0; i < 200; i++) {
+        struct answer *a = ask(f, OP_PROPOSE, &b);
+        run_ms(f, 300);
+        assert_true(a->here && a->status == 0);
+    }
+    assert_true(store_used_bytes(sim_host_store(sim_host(f->sim, 1), DISK_LOG)) < (uint64_t)2 * JOURNAL_KEEP_BYTES);
+    restart(f);
+    assert_int_equal(root_log(f).last, 10 + HELD);
+    buf_release(&b);
+    free(bytes);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void) {
@@ -871,6 +959,7 @@ int main(void) {
         TEST(a_snapshot_from_the_replica_itself_is_refused),
         TEST(a_put_that_was_replaced_is_not_answered_by_the_commit_of_another),
         TEST(a_put_answered_at_commit_tells_the_time_that_it_gets),
+        TEST(a_large_batch_with_one_needed_entry_does_not_stay_for_ever),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
