@@ -199,3 +199,35 @@ void scenario_removal_in_partition(struct script *s) {
     script_expect(s, s->failed || swarm_node(&d->stage.swarm, gone)->left, "a dismissed node goes on");
     drill_end(d);
 }
+
+static bool has_left(const void *ctx) {
+    return ((const struct swarm_node *)ctx)->left;
+}
+
+/* A member drains while another, which should take over some of its arcs, comes and goes. */
+void scenario_drain_in_partition(struct script *s) {
+    struct drill *d = drill_new(s, &five);
+    drill_work(d);
+    for (int i = 0; i < 4; i++) {
+        char name[USER_NAME_SIZE];
+        snprintf(name, sizeof(name), "drained %d", i);
+        script_expect(s, drill_put(d, 5, name, 300000) == 0, "a put fails while all is well");
+    }
+    const struct swarm_node *leaving = swarm_node(&d->stage.swarm, 5);
+    script_expect(s, drill_member(d, 1, CLIENT_DRAIN, leaving->number, false) == 0, "a member may not drain");
+    for (int i = 0; i < 3; i++) {
+        drill_isolate(d, 4, true);
+        drill_pass(d, 4000);
+        script_arose(s, i > 0 || !leaving->left, "a member drains while another is cut off");
+        drill_isolate(d, 4, false);
+        drill_pass(d, 3000);
+    }
+    script_expect(s, drill_until(d, 60000, has_left, leaving), "a member that drains never gets away");
+    for (int i = 0; i < 4; i++) {
+        char name[USER_NAME_SIZE];
+        snprintf(name, sizeof(name), "drained %d", i);
+        script_expect(s, drill_get(d, 1 + (uint32_t)i, name) == 0,
+                      "what was stored is gone with a member that drained");
+    }
+    drill_end(d);
+}

@@ -42,6 +42,7 @@
     X(minority_hour, "minority-hour", "a node alone for an hour, and its return")                                     \
     X(join_in_partition, "join-in-partition", "nodes that join while members are cut off")                            \
     X(removal_in_partition, "removal-in-partition", "a leader that is dismissed while it is cut off")                 \
+    X(drain_in_partition, "drain-in-partition", "a member that drains while another comes and goes")                  \
     X(placement, "placement", "I3, a newcomer that knows which arcs it should serve, before any group took it in")    \
     X(removed_replica, "removed-replica", "I4, removed replicas that do not know, restart, and come back")            \
     X(old_messages, "old-messages", "I4, messages to replicas that arrive after these were removed")                  \
