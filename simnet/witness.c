@@ -261,14 +261,19 @@ struct durable { /* what a quorum's disks are asked about */
     uint64_t leader; /* 0: about an entry */
 };
 
+/* A deposed leader that slept may count what a replica acknowledged before a newer configuration, which it has not
+ * heard of, let it go: the journal had it then. */
 static bool entry_held(struct txn *t, const struct witness_log *log, uint32_t group, uint64_t replica, uint64_t index,
                        uint64_t term) {
     struct hard_row hard;
     size_t at = index % WITNESS_ENTRIES;
-    if (hard_row_get(t, group, &hard) != 0 || hard.replica != replica) {
+    bool found = log->replica == replica && log->entries[at].index == index && log->entries[at].term == term;
+    if (hard_row_get(t, group, &hard) != 0) {
         return false;
     }
-    bool found = log->replica == replica && log->entries[at].index == index && log->entries[at].term == term;
+    if (hard.replica != replica) {
+        return found && hard.tombstone >= replica;
+    }
     return hard.base_index >= index || found;
 }
 
