@@ -99,8 +99,9 @@ int raft_peers_rebuild(struct raft *r) {
     CHECK(r->role == RAFT_LEADER);
     const struct raft_config *config = raft_chain_effective(&r->chain);
     CHECK(config->count > 0);
-    struct raft_peer *peers = calloc(config->count, sizeof *peers);
-    if (!peers) {
+    size_t others = config->count - (raft_config_find(config, r->self) ? 1 : 0);
+    struct raft_peer *peers = others > 0 ? calloc(others, sizeof *peers) : NULL;
+    if (!peers && others > 0) {
         return ERR_NOMEM;
     }
     size_t count = 0;
@@ -117,6 +118,7 @@ int raft_peers_rebuild(struct raft *r) {
             raft_peer_init(&peers[count++], row, raft_log_last(&r->log) + 1, r->now_ms);
         }
     }
+    CHECK(count == others);
     raft_peers_release(r);
     r->peers = peers;
     r->peer_count = count;
