@@ -179,6 +179,10 @@ static void on_done(void *ctx, const struct user_result *result) {
     if (in_history(call->request.kind)) {
         history_return(&d->stage.history, call->name, call->op, result);
     }
+    if (call->request.kind == USER_PUT && result->status == 0) {
+        history_promise(&d->stage.history, call->name, call->op);
+        promises_made(&d->stage.load.promises, call->name, call->request.content, call->request.size);
+    }
     if (result->broken) {
         script_fail(d->script, RUN_ANSWER, "node %" PRIu32 ": %s", call->node, result->message);
     }

@@ -112,6 +112,30 @@ void scenario_config_on_append(struct script *s) {
     cores_free(c);
 }
 
+/* The leader and those who are to come have the joint configuration; two of the three old voters do not. */
+void scenario_new_half_alone(struct script *s) {
+    struct cores *c = three_and_two(s);
+    const struct raft_config joint = joint_of_five();
+    for (uint64_t old = 2; old <= 3; old++) {
+        cores_cut(c, old, 1, true);
+        cores_cut(c, old, 4, true);
+        cores_cut(c, old, 5, true);
+    }
+    script_expect(s, cores_change(c, 1, &joint) == 0, "a settled leader refuses a joint configuration");
+    uint64_t index = c->update.ret_index;
+    cores_pass(c, 50);
+    script_arose(s, is_joint(c, 4) && is_joint(c, 5) && !is_joint(c, 2), "the new half holds the joint configuration");
+    script_expect(s, cores_status(c, 1).commit < index, "a joint configuration is committed by its new half alone");
+    cores_isolate(c, 1, true);
+    cores_pass(c, LONG_MS);
+    script_expect(s, !cores_leads(c, 4) && !cores_leads(c, 5), "the new half elects a leader by itself");
+    for (uint64_t id = 1; id <= 5; id++) {
+        cores_isolate(c, id, false);
+    }
+    comes_right(s, c);
+    cores_free(c);
+}
+
 void scenario_single_step(struct script *s) {
     struct cores *c = cores_new(s, 4);
     cores_create(c, 5);

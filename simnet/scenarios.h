@@ -8,6 +8,8 @@
 #define SCENARIOS_OF_CORES(X)                                                                                        \
     X(config_on_append, "config-on-append",                                                                          \
       "a configuration that takes effect when it is applied: the old half would commit and elect alone")             \
+    X(new_half_alone, "new-half-alone",                                                                              \
+      "a joint configuration that only its new half holds, with the leader or without")                              \
     X(single_step, "change-before-own-term",                                                                         \
       "a change of configuration before the leader has committed an entry of its own term")                          \
     X(joint_leaderless, "joint-leaderless",                                                                          \
@@ -50,6 +52,10 @@
     X(lost_answer, "lost-answer", "I5, a command whose answer is lost after the leader applied it")                   \
     X(lost_leader, "lost-leader", "I5, a command whose leader is lost after it applied it")                           \
     X(settled, "settled", "I7, a put that finds the leader of its name when its references were given up")            \
+    X(truncated, "truncated", "a restart after entries that nobody else had were truncated")                          \
+    X(outbox_alone, "outbox-alone", "I7, removals of which some of the chunks' groups cannot hear for a minute")      \
+    X(slow_newcomer, "slow-newcomer", "I6, a newcomer whose disk is slow to take the chunks of the groups it joins")  \
+    X(old_half_goes, "old-half-goes", "I6, chunks that only those have who leave, while those who stay are slow")     \
     X(rolling_restart, "rolling-restart", "restarts of one node after the other, with users at work")                 \
     X(blink, "blink", "a leader of quiet groups that restarts before its node is missed")                             \
     X(clock_jump, "clock-jump", "wall clocks that jump by hours and days")

@@ -1,0 +1,154 @@
+/* Scenarios about work that is handed over half done: of a log, of removals, of chunks. */
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "drill.h"
+#include "internal.h"
+#include "scenarios.h"
+
+#define CHUNKY 60000 /* bytes: one chunk, not inline */
+#define FILES 24
+
+static void name_of(uint32_t i, char out[USER_NAME_SIZE]) {
+    snprintf(out, USER_NAME_SIZE, "kept %" PRIu32, i);
+}
+
+static void put_files(struct drill *d, uint32_t count, uint32_t nodes) {
+    for (uint32_t i = 0; i < count; i++) {
+        char name[USER_NAME_SIZE];
+        name_of(i, name);
+        script_expect(d->script, drill_put(d, 1 + i % nodes, name, CHUNKY) == 0, "a put fails while all is well");
+    }
+}
+
+/* ---- logs -------------------------------------------------------------------------------------------------------- */
+
+struct tail { /* of the log of one replica */
+    struct drill *drill;
+    uint32_t node, group;
+    uint64_t last;
+};
+
+static uint64_t last_of(struct drill *d, uint32_t node, uint32_t group, uint64_t *ret_durable) {
+    const struct node *n = swarm_node(&d->stage.swarm, node)->node;
+    struct groups_glance glance = {0};
+    struct raft_status status = {0};
+    if (n != NULL) {
+        groups_glance(node_groups(n), group, &glance);
+    }
+    if (glance.raft != NULL) {
+        raft_status(glance.raft, &status);
+        *ret_durable = raft_durable(glance.raft);
+    }
+    return status.last;
+}
+
+static bool is_longer(const void *ctx) {
+    const struct tail *t = ctx;
+    uint64_t durable = 0, last = last_of(t->drill, t->node, t->group, &durable);
+    return last >= t->last && durable == last;
+}
+
+/* And what it has instead is durable, too. */
+static bool is_shorter(const void *ctx) {
+    const struct tail *t = ctx;
+    uint64_t durable = 0, last = last_of(t->drill, t->node, t->group, &durable);
+    return last > 0 && last < t->last && durable == last;
+}
+
+void scenario_truncated(struct script *s) {
+    struct drill *d = drill_new(s, &(const struct drill_options){.nodes = 3, .bits = 0});
+    uint32_t group = drill_group(d, "a"), old = drill_leader(d, group);
+    struct tail tail = {.drill = d, .node = old, .group = group};
+    uint64_t durable = 0;
+    drill_isolate(d, old, true);
+    tail.last = s->failed ? 0 : last_of(d, old, group, &durable) + 12;
+    for (int i = 0; i < 12; i++) {
+        (void)drill_ask(d, old, USER_PUT, "a", 100, CLIENT_ANY);
+    }
+    script_arose(s, drill_until(d, 1000, is_longer, &tail), "a log that nobody else has");
+    script_arose(s, drill_other_leader(d, group, old, 10000) != 0, "another leader");
+    drill_isolate(d, old, false);
+    script_arose(s, drill_until(d, 10000, is_shorter, &tail), "a log that was truncated");
+    drill_crash(d, old, SIM_CRASH_POWER);
+    drill_pass(d, 100);
+    drill_start(d, old);
+    drill_pass(d, 10000);
+    script_expect(s, drill_put(d, old, "a", 100) == 0, "nothing can be stored after a truncation and a restart");
+    drill_end(d);
+}
+
+/* ---- removals ---------------------------------------------------------------------------------------------------- */
+
+/* Groups of which two replicas are cut off hear of no removal until long after those who remove have lost patience. */
+void scenario_outbox_alone(struct script *s) {
+    struct drill *d = drill_new(s, &(const struct drill_options){.nodes = 5, .bits = 4, .settle_ms = 30000});
+    uint32_t removed = 0;
+    put_files(d, FILES, 5);
+    drill_pass(d, 60000); /* until the references are confirmed: nobody will settle them any more */
+    drill_isolate(d, 4, true);
+    drill_isolate(d, 5, true);
+    drill_cut(d, 4, 5, false);
+    drill_pass(d, 8000);
+    for (uint32_t i = 0; i < FILES; i++) {
+        char name[USER_NAME_SIZE];
+        name_of(i, name);
+        struct drill_call *call = drill_ask(d, 1 + i % 3, USER_REMOVE, name, 0, CLIENT_ANY);
+        removed += drill_heard(d, call, 1000) && call->result.status == 0;
+    }
+    script_arose(s, removed > 0 && removed < FILES, "some can be removed, of others nobody hears: %" PRIu32, removed);
+    drill_pass(d, 60000);
+    drill_isolate(d, 4, false);
+    drill_isolate(d, 5, false);
+    drill_pass(d, 30000);
+    drill_end(d);
+}
+
+/* ---- chunks ------------------------------------------------------------------------------------------------------ */
+
+void scenario_slow_newcomer(struct script *s) {
+    struct drill *d = drill_new(s, &(const struct drill_options){.nodes = 4, .founders = 3, .bits = 3});
+    put_files(d, FILES, 3);
+    drill_pass(d, 70000); /* stored well before the moves begin */
+    drill_join(d, 4, 1);
+    sim_disk_slow(drill_host(d, 4), DISK_CHUNKS, 500);
+    sim_disk_slow(drill_host(d, 4), DISK_META, 20);
+    drill_pass(d, 60000);
+    sim_disk_slow(drill_host(d, 4), DISK_CHUNKS, 1);
+    sim_disk_slow(drill_host(d, 4), DISK_META, 1);
+    drill_pass(d, 20000);
+    drill_end(d);
+}
+
+/* One of those who stay writes no chunk for long, the newcomer is slow, and a node drains that has what is being
+ * stored. */
+void scenario_old_half_goes(struct script *s) {
+    struct drill *d = drill_new(s, &(const struct drill_options){.nodes = 4, .bits = 0});
+    uint32_t group = drill_group(d, "a"), here[4] = {0}, count = 0, newcomer = 0;
+    for (uint32_t node = 1; node <= 4; node++) {
+        if (drill_info(d, node, group).here && count < 4) {
+            here[count++] = node;
+        } else {
+            newcomer = node;
+        }
+    }
+    script_arose(s, count == 3 && newcomer != 0, "one of four holds no replica");
+    put_files(d, 2, 4);
+    if (!s->failed) {
+        sim_disk_slow(drill_host(d, here[0]), DISK_CHUNKS, 3000);
+        sim_disk_slow(drill_host(d, newcomer), DISK_CHUNKS, 100);
+        (void)drill_member(d, here[1], CLIENT_DRAIN, swarm_node(&d->stage.swarm, here[2])->number, false);
+    }
+    for (uint32_t i = 2; i < 100; i++) {
+        char name[USER_NAME_SIZE];
+        name_of(i, name);
+        (void)drill_ask(d, here[1], USER_PUT, name, CHUNKY, CLIENT_ANY);
+        drill_pass(d, 100);
+    }
+    if (!s->failed) {
+        sim_disk_slow(drill_host(d, here[0]), DISK_CHUNKS, 1);
+        sim_disk_slow(drill_host(d, newcomer), DISK_CHUNKS, 1);
+    }
+    drill_pass(d, 60000);
+    drill_end(d);
+}
