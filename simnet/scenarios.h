@@ -54,6 +54,7 @@
     X(settled, "settled", "I7, a put that finds the leader of its name when its references were given up")            \
     X(truncated, "truncated", "a restart after entries that nobody else had were truncated")                          \
     X(outbox_alone, "outbox-alone", "I7, removals of which some of the chunks' groups cannot hear for a minute")      \
+    X(sweep_unrecovered, "sweep-unrecovered", "I6, sweeps while a crash has taken back what the log will tell again") \
     X(slow_newcomer, "slow-newcomer", "I6, a newcomer whose disk is slow to take the chunks of the groups it joins")  \
     X(old_half_goes, "old-half-goes", "I6, chunks that only those have who leave, while those who stay are slow")     \
     X(rolling_restart, "rolling-restart", "restarts of one node after the other, with users at work")                 \
