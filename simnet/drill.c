@@ -220,6 +220,17 @@ struct drill_call *drill_ask(struct drill *d, uint32_t node, enum user_kind kind
     return begin_call(d, node, &q);
 }
 
+struct drill_call *drill_ask_same(struct drill *d, uint32_t node, const struct drill_call *before, const char *name) {
+    struct user_request q = {.kind = USER_PUT};
+    if (before == NULL) {
+        return NULL;
+    }
+    q.size = before->request.size;
+    q.content = before->request.content;
+    snprintf(q.name, sizeof(q.name), "%s", name);
+    return begin_call(d, node, &q);
+}
+
 static bool call_done(const void *ctx) {
     return ((const struct drill_call *)ctx)->done;
 }

@@ -52,6 +52,8 @@ bool drill_until(struct drill *d, uint64_t ms, bool (*holds)(const void *ctx), c
 /* Begins; NULL when something is wrong. Size: of a put. */
 struct drill_call *drill_ask(struct drill *d, uint32_t node, enum user_kind kind, const char *name, uint64_t size,
                              enum client_condition condition);
+/* A put of the same content under another name. */
+struct drill_call *drill_ask_same(struct drill *d, uint32_t node, const struct drill_call *before, const char *name);
 /* Waits for the answer, at most this long; false: there is none yet. call NULL: false. */
 bool drill_heard(struct drill *d, const struct drill_call *call, uint64_t ms);
 /* Both; must be answered. The status of the answer; 0 when something is wrong. */

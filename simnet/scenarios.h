@@ -33,6 +33,7 @@
     X(power_cut_single, "power-cut-single", "I2, power cut of a single node as it acknowledges")                      \
     X(power_cut_all, "power-cut-all", "I2, power cut of all nodes as one acknowledges, with one kind of disk behind") \
     X(blackout, "blackout", "all nodes power-cut at once, again and again, with users at work")                       \
+    X(stored_again, "stored-again", "I2, content that was removed and stored again just before a power cut")          \
     X(applied_apart, "applied-apart", "I1, crashes of replicas between commit and application")                       \
     X(stored_on_one, "stored-on-one", "I6, chunks acknowledged that only a minority holds")                           \
     X(disk_full, "disk-full", "all disks full, then freed")                                                           \

@@ -144,6 +144,19 @@ static void release_results(struct apply_op *a) {
     machine_effects_release(&a->effects);
 }
 
+/* What was in the log at the start may have been applied before. Bytes that it drops may be there for the sake of a
+ * later entry that was applied before, too, and is yet to be applied again: they stay, until somebody looks for what is
+ * needed by nobody. */
+static void keep_chunks(struct machine_effects *e) {
+    size_t kept = 0;
+    for (size_t i = 0; i < e->count; i++) {
+        if (e->items[i].kind != EFFECT_CHUNK_DROPPED) {
+            e->items[kept++] = e->items[i];
+        }
+    }
+    e->count = kept;
+}
+
 static void report_effects(struct replica *r, struct apply_op *a) {
     const struct groups_hooks *hooks = &r->groups->params.hooks;
     bool root = false;
@@ -161,6 +174,9 @@ static void apply_ran(struct disk_op *op) {
     struct replica *r = a->replica;
     r->applying = false;
     if (!r->dead && !r->groups->stopped && a->row.index > r->applied) {
+        if (r->applied < r->recovered) {
+            keep_chunks(&a->effects);
+        }
         r->applied = a->row.index;
         r->applied_term = a->row.term;
         r->stamp_ms = a->row.stamp_ms;

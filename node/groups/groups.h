@@ -27,7 +27,8 @@ struct groups_tuning {
 };
 
 struct groups_hooks {
-    /* What a batch of applied entries means for the files. */
+    /* What a batch of applied entries means for the files. Of entries that may have been applied before a crash, that
+     * they drop a chunk is not told: later ones may need it. */
     void (*applied)(void *ctx, uint32_t group, uint64_t index, const struct machine_effect *effects, size_t count);
     /* This node's replica of the group was created or its state replaced by a snapshot (audit its chunks), */
     void (*installed)(void *ctx, uint32_t group, uint64_t index);

@@ -215,6 +215,7 @@ void persist_update(struct replica *r, const struct raft_update *u) {
         it->cut = 1;
         it->install = true;
         r->stored_last = it->hard.base_index;
+        r->recovered = r->recovered < r->stored_last ? r->recovered : r->stored_last;
         r->installing = true;
         install_state(r, &it->hard);
     } else if (u->append_from && u->append_from <= r->stored_last) {
