@@ -89,6 +89,13 @@ compile() { # NAME FILE DIRECTORY
     (cd "$build" && eval "$command") || trouble "mutation $1 cannot be linked"
 }
 
+# A mutant is linked to what was built: of other sources it would be a chimera.
+up_to_date() {
+    newer=$(find "$root/crypto" "$root/dht" "$root/node" "$root/simnet" -name uv -prune -o -name '*.[ch]' \
+        -newer "$build/shoal-simnet" -print | head -n 1)
+    [ -z "$newer" ] || trouble "$newer is newer than shoal-simnet: build it first"
+}
+
 build_mutant() { # NAME DIRECTORY
     mkdir -p "$2"
     if [ "$1" = none ]; then
@@ -161,6 +168,7 @@ try_seeds() {
 judge() { # NAME
     dir=$build/mutants/$1
     rm -rf "$dir"
+    up_to_date
     build_mutant "$1" "$dir"
     began=$(date +%s)
     : >"$dir/what"
