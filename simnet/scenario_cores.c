@@ -260,6 +260,9 @@ void scenario_vote_forgotten(struct script *s) {
     cores_boot(c, 3);
     script_expect(s, c->cores[3].raft != NULL && raft_hard(c->cores[3].raft).vote == 1,
                   "a vote is forgotten by a restart");
+    c->favourite = UINT64_MAX; /* until it may vote: it could have heard a leader just before the crash */
+    cores_pass(c, ELECTION_MS);
+    c->favourite = 0;
     script_arose(s, cores_waiting(c, 4, 3, RAFT_VOTE) == 1, "a second candidate of the term");
     cores_hold(c, 4, 3, 0);
     cores_pass(c, 3);
@@ -335,6 +338,45 @@ void scenario_candidacy_forgotten(struct script *s) {
     c->favourite = 0;
     cores_hold(c, 2, 3, 0);
     cores_isolate(c, 1, false);
+    comes_right(s, c);
+    cores_free(c);
+}
+
+static void campaigns_in_vain(struct script *s, struct cores *c, uint64_t id, const char *why) {
+    cores_isolate(c, id, false);
+    c->favourite = id;
+    for (int i = 0; i < 10; i++) {
+        cores_campaign(c, id);
+        cores_pass(c, ELECTION_MS);
+        script_expect(s, !cores_leads(c, id), "%s leads", why);
+    }
+    c->favourite = 0;
+    cores_isolate(c, id, true);
+}
+
+/* What was committed is in the logs of 1, 2 and 3; 4 has more entries, of an earlier term, and 5 less of the same. */
+void scenario_unfit(struct script *s) {
+    struct cores *c = cores_new(s, 5);
+    cores_elect(c, 4);
+    cores_pass(c, 300);
+    cores_isolate(c, 4, true);
+    for (int i = 0; i < 10; i++) {
+        (void)cores_propose(c, 4, "what nobody else hears");
+    }
+    cores_elect(c, 1);
+    cores_pass(c, 300);
+    cores_isolate(c, 5, true);
+    cores_propose(c, 1, "what 4 and 5 do not hear");
+    cores_pass(c, 300);
+    script_arose(s,
+                 cores_status(c, 4).last > cores_status(c, 2).last && cores_status(c, 5).last < cores_status(c, 2).last,
+                 "one log that is longer, and one that is shorter");
+    cores_crash(c, 1);
+    campaigns_in_vain(s, c, 4, "a log that ends in an earlier term");
+    campaigns_in_vain(s, c, 5, "a log that lacks what was committed");
+    cores_boot(c, 1);
+    cores_isolate(c, 4, false);
+    cores_isolate(c, 5, false);
     comes_right(s, c);
     cores_free(c);
 }

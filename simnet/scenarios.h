@@ -16,6 +16,7 @@
       "pre-votes in a joint configuration whose leader died with half of it replicated")                             \
     X(vote_forgotten, "vote-forgotten", "a vote that raises no term, and a crash before and after it is durable")    \
     X(candidacy_forgotten, "candidacy-forgotten", "a candidate that asks for votes before its own is on its disk")   \
+    X(unfit, "unfit", "candidates whose logs are longer and older, or as new and shorter")                           \
     X(stale_read, "stale-read", "reads of a leader that does not know the last commit: no entry of its term is yet") \
     X(read_deposed, "read-deposed", "reads at a leader that is cut off, while another takes over")                   \
     X(lease_handed_over, "lease-handed-over", "a lease that would hold on when its leader has handed over")          \
