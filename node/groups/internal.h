@@ -24,6 +24,7 @@
                                   */
 #define GROUPS_RECONCILE_MS 250  /* between looks at groups that wait for somebody, */
 #define GROUPS_MOVING_MS 20      /* and while one is under way */
+#define GROUPS_RESUME_MS 300     /* before a piece whose session broke is sent again */
 #define GROUPS_SNAPSHOT_MS 15000 /* for one piece */
 #define GROUPS_REMOVED_MAX 4
 #define GROUPS_RETRY_MS 1000    /* between repeats of a message of a move */

@@ -117,15 +117,17 @@ static void stage_done(struct disk_op *op, int status) {
     free(s);
 }
 
-static bool accept_piece(struct replica *r, uint32_t node, const struct snapshot_piece *p) {
+/* 0: to be staged. ERR_EXISTS: it is staged already, and the answer that said so was lost. ERR_BUSY: not at the moment.
+ * ERR_STALE: something else is wanted, so all of it has to come again. */
+static int accept_piece(struct replica *r, uint32_t node, const struct snapshot_piece *p) {
     if (r->installing || (r->in && r->in->staging)) {
-        return false;
+        return ERR_BUSY;
     }
     if (p->number == 0) {
         free(r->in);
         r->in = calloc(1, sizeof(*r->in));
         if (!r->in) {
-            return false;
+            return ERR_NOMEM;
         }
         r->in->from = p->from;
         r->in->node = node;
@@ -134,10 +136,13 @@ static bool accept_piece(struct replica *r, uint32_t node, const struct snapshot
         r->in->index_term = p->index_term;
         r->in->stamp_ms = p->stamp_ms;
         r->in->config = p->config;
-        return true;
+        return 0;
     }
-    return r->in && r->in->from == p->from && r->in->index == p->index && r->in->index_term == p->index_term &&
-           r->in->next == p->number;
+    bool same = r->in && r->in->from == p->from && r->in->index == p->index && r->in->index_term == p->index_term;
+    if (same && r->in->next == p->number) {
+        return 0;
+    }
+    return same && r->in->next == p->number + 1 ? ERR_EXISTS : ERR_STALE;
 }
 
 void snapshot_receive(struct groups *g, struct peers_call *call, const struct snapshot_piece *piece) {
@@ -150,9 +155,13 @@ void snapshot_receive(struct groups *g, struct peers_call *call, const struct sn
         peers_reply(call, ERR_INVALID, NULL, 0); /* nobody feeds itself, and the core would answer to it */
         return;
     }
-    struct stage_op *s = accept_piece(r, call->from, piece) ? calloc(1, sizeof(*s) + piece->size) : NULL;
+    int rc = accept_piece(r, call->from, piece);
+    struct stage_op *s = rc == 0 ? calloc(1, sizeof(*s) + piece->size) : NULL;
+    if (rc == ERR_EXISTS) {
+        r->in->heard_ms = clock_now_ms(g->params.clock);
+    }
     if (!s) {
-        peers_reply(call, ERR_BUSY, NULL, 0);
+        peers_reply(call, rc == ERR_EXISTS ? 0 : rc ? rc : ERR_NOMEM, NULL, 0);
         return;
     }
     s->op.run = stage_run;

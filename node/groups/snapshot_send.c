@@ -1,5 +1,6 @@
 /* Feeding a follower that is too far behind: a consistent view of the arc, streamed in pieces on the bulk lane, each
- * acknowledged before the next. */
+ * acknowledged before the next. When the session breaks, the piece that was under way is sent again on the next one:
+ * the receiver keeps what it has for a while. */
 #include <stdlib.h>
 
 #include "internal.h"
@@ -18,8 +19,10 @@ struct snapshot_out {
     struct buf piece;
     uint32_t piece_bytes;
     uint32_t number;
-    uint64_t index; /* it covers; 0: not yet known */
-    bool overtaken; /* the core has asked for another one to the same replica since: it hears of that one only */
+    struct timer again;
+    uint64_t acked_ms; /* last acknowledgement */
+    uint64_t index;    /* it covers; 0: not yet known */
+    bool overtaken;    /* the core has asked for another one to the same replica since: it hears of that one only */
 };
 
 static void out_finish(struct snapshot_out *s, bool ok) {
@@ -28,6 +31,7 @@ static void out_finish(struct snapshot_out *s, bool ok) {
     TAILQ_REMOVE(&g->snapshots, s, link);
     g->snapshots_sending--;
     disk_view_close(s->view);
+    timer_stop(g->params.timers, &s->again);
     if (r && r->id == s->from && !s->overtaken) {
         struct raft_event ev = {.kind = RAFT_EV_SNAPSHOT_SENT,
                                 .sent = {.replica = s->to, .index = s->row.index, .ok = ok}};
@@ -47,8 +51,16 @@ static int out_run(struct txn *t, struct disk_op *op) {
 
 static void out_acknowledged(void *ctx, int status, const uint8_t *body, size_t size) {
     struct snapshot_out *s = ctx;
+    const struct groups_params *params = &s->groups->params;
+    uint64_t now = clock_now_ms(params->clock);
+    bool lost = status == ERR_CLOSED || status == ERR_UNREACHABLE || status == ERR_BUSY;
     (void)body;
     (void)size;
+    if (lost && !s->overtaken && now < s->acked_ms + GROUPS_SNAPSHOT_MS) {
+        timer_start(params->timers, &s->again, now + GROUPS_RESUME_MS);
+        return;
+    }
+    s->acked_ms = now;
     if (status || s->cursor.done || s->overtaken) {
         out_finish(s, status == 0);
         return;
@@ -57,15 +69,11 @@ static void out_acknowledged(void *ctx, int status, const uint8_t *body, size_t 
     disk_view_read(s->view, &s->op);
 }
 
-static void out_read(struct disk_op *op, int status) {
-    struct snapshot_out *s = (struct snapshot_out *)((char *)op - offsetof(struct snapshot_out, op));
+static void out_send(struct snapshot_out *s) {
     struct groups *g = s->groups;
     struct replica *r = g->replicas[s->group];
-    if (g->stopped || status || s->piece.error || s->overtaken || !r || r->id != s->from || !r->leading ||
-        s->row.replica != s->from) {
-        if (!g->stopped) {
-            out_finish(s, false);
-        }
+    if (s->piece.error || s->overtaken || !r || r->id != s->from || !r->leading || s->row.replica != s->from) {
+        out_finish(s, false);
         return;
     }
     s->index = s->row.index;
@@ -86,6 +94,22 @@ static void out_read(struct disk_op *op, int status) {
     snapshot_piece_encode(&piece, &body);
     peers_request(g->params.peers, s->node, LANE_BULK, OP_SNAPSHOT, &body, GROUPS_SNAPSHOT_MS, out_acknowledged, s);
     buf_release(&body);
+}
+
+static void out_again_fire(struct timer *t) {
+    out_send((struct snapshot_out *)((char *)t - offsetof(struct snapshot_out, again)));
+}
+
+static void out_read(struct disk_op *op, int status) {
+    struct snapshot_out *s = (struct snapshot_out *)((char *)op - offsetof(struct snapshot_out, op));
+    if (s->groups->stopped) {
+        return;
+    }
+    if (status) {
+        out_finish(s, false);
+    } else {
+        out_send(s);
+    }
 }
 
 static struct snapshot_out *find(const struct snapshot_list *list, const struct replica *r, uint64_t to) {
@@ -120,6 +144,7 @@ void snapshot_send(struct replica *r, uint64_t to) {
     s->node = row->node;
     s->op.run = out_run;
     s->op.done = out_read;
+    s->again.fire = out_again_fire;
     groups_arc(g, r->group, &s->arc);
     machine_cursor_init(&s->cursor);
     buf_init(&s->piece, PEER_BODY_MAX);
@@ -150,6 +175,7 @@ void snapshot_send_flush(struct groups *g) {
         TAILQ_REMOVE(&g->snapshots_waiting, s, link);
         TAILQ_INSERT_TAIL(&g->snapshots, s, link);
         g->snapshots_sending++;
+        s->acked_ms = clock_now_ms(g->params.clock);
         disk_view_read(s->view, &s->op);
     }
 }
@@ -158,6 +184,7 @@ static void release_list(struct snapshot_list *list) {
     while (!TAILQ_EMPTY(list)) {
         struct snapshot_out *s = TAILQ_FIRST(list);
         TAILQ_REMOVE(list, s, link);
+        timer_stop(s->groups->params.timers, &s->again);
         buf_release(&s->piece);
         free(s);
     }

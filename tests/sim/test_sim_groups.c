@@ -617,6 +617,41 @@ static void a_snapshot_becomes_the_state(void **state) {
     buf_release(&b);
 }
 
+static struct answer *send_piece(struct fixture *f, const struct snapshot_piece *whole, uint32_t number, bool last) {
+    struct snapshot_piece piece = *whole;
+    struct buf b;
+    buf_init(&b, BODY_MAX);
+    piece.number = number;
+    piece.last = last;
+    piece.size = number == 0 ? whole->size : 0;
+    snapshot_piece_encode(&piece, &b);
+    struct answer *a = ask(f, OP_SNAPSHOT, &b);
+    buf_release(&b);
+    return a;
+}
+
+/* A session broke, and with it the answer to a piece: it comes again, and the transfer goes on from there. */
+static void a_piece_that_comes_twice_is_staged_once(void **state) {
+    struct fixture *f = world(state, false);
+    struct snapshot_piece whole;
+    struct buf b;
+    buf_init(&b, BODY_MAX);
+    root_piece(f, 1, 5, &b);
+    assert_int_equal(snapshot_piece_decode(b.bytes, b.size, &whole), 0);
+    expect(f, create_root(f, 5), 0);
+    expect(f, send_piece(f, &whole, 1, false), ERR_STALE); /* the beginning is missing */
+    expect(f, send_piece(f, &whole, 0, false), 0);
+    expect(f, send_piece(f, &whole, 1, false), 0);
+    expect(f, send_piece(f, &whole, 1, false), 0);
+    expect(f, send_piece(f, &whole, 3, false), ERR_STALE); /* one is missing */
+    expect(f, send_piece(f, &whole, 0, false), 0);         /* from the start: also after something was lost for good */
+    expect(f, send_piece(f, &whole, 1, false), 0);
+    expect(f, send_piece(f, &whole, 2, true), 0);
+    assert_int_equal(root_status(f), 0);
+    expect(f, send_piece(f, &whole, 2, true), ERR_STALE); /* it is installed: nothing is wanted any more */
+    buf_release(&b);
+}
+
 /* The removal of the older replica clears the stage: before the first piece for the newer one, never after it. */
 static void a_replica_created_and_fed_in_one_turn_keeps_its_first_piece(void **state) {
     struct fixture *f = world(state, false);
@@ -955,6 +990,7 @@ int main(void) {
         TEST(what_is_no_group_or_no_replica_is_refused),
         TEST(a_query_overtaken_by_the_removal_finds_nothing_out),
         TEST(a_snapshot_becomes_the_state),
+        TEST(a_piece_that_comes_twice_is_staged_once),
         TEST(a_replica_created_and_fed_in_one_turn_keeps_its_first_piece),
         TEST(a_snapshot_from_the_replica_itself_is_refused),
         TEST(a_put_that_was_replaced_is_not_answered_by_the_commit_of_another),
