@@ -40,6 +40,12 @@ struct group_host {
     bool started;
     int removed;
     int asks; /* whether a replica still belongs */
+    struct pupil {
+        bool here;               /* host 2 plays replica 2, which knows nothing yet */
+        int silent_at;           /* this piece, counted from 1, is not answered */
+        int pieces;              /* that came, */
+        uint32_t first, highest; /* number of the first after the silence; of all */
+    } pupil;
 };
 
 struct fixture {
@@ -50,7 +56,13 @@ struct fixture {
     struct answer answers[ANSWERS_MAX];
     int asked;
     struct answer local;
+    uint32_t piece_bytes;
+    struct placement *placement;
 };
+
+static void pupil_hears(struct group_host *h, const uint8_t *frame, size_t size);
+static void pupil_is_asked(struct group_host *h, struct peers_call *call, enum peer_op op, const uint8_t *body,
+                           size_t size);
 
 /* ---- a node of peers, and of groups on host 1 -------------------------------------------------------------------- */
 
@@ -64,6 +76,8 @@ static void on_raft(void *ctx, uint32_t from, const uint8_t *frame, size_t size)
     struct group_host *h = ctx;
     if (h->groups) {
         groups_raft(h->groups, from, frame, size);
+    } else if (h->pupil.here) {
+        pupil_hears(h, frame, size);
     }
 }
 
@@ -79,6 +93,8 @@ static void on_request(void *ctx, struct peers_call *call, enum peer_op op, cons
     h->asks += op == OP_REPLICA_ASK;
     if (h->groups && h->started) {
         groups_request(h->groups, call, op, body, size);
+    } else if (h->pupil.here) {
+        pupil_is_asked(h, call, op, body, size);
     } else {
         peers_reply(call, ERR_BUSY, NULL, 0);
     }
@@ -239,7 +255,7 @@ static void boot_groups(struct group_host *h) {
                    .log_bytes_max = 1u << 20,
                    .moves_max = 4,
                    .snapshots_max = 6,
-                   .piece_bytes = MACHINE_PIECE_MAX,
+                   .piece_bytes = h->fixture->piece_bytes,
                    .apply_max = 512},
         .hooks = {hook_applied, hook_installed, hook_removed, hook_leader, hook_complete, hook_root_changed,
                   hook_failed, h}};
@@ -320,6 +336,7 @@ static int setup(void **state) {
     assert_non_null(f);
     *state = f;
     assert_int_equal(crypto_init(), 0);
+    f->piece_bytes = MACHINE_PIECE_MAX;
     const struct sim_options options = {.seed = 1, .hosts = HOSTS, .capacity_bytes = 1u << 30};
     const struct sim_program program = {.boot = boot, .dead = dead, .ctx = f};
     f->sim = sim_new(&options, &program);
@@ -335,6 +352,7 @@ static int teardown(void **state) {
     struct fixture *f = *state;
     sim_free(f->sim);
     members_free(f->members);
+    placement_free(f->placement);
     free(f);
     return 0;
 }
@@ -652,6 +670,74 @@ static void a_piece_that_comes_twice_is_staged_once(void **state) {
     buf_release(&b);
 }
 
+static void blind_put_of(const char *name, uint8_t version, struct buf *out);
+static struct answer *ask_put(struct fixture *f, const struct buf *put, bool again); /* takes the bytes */
+
+/* It rejects whatever the log offers. */
+static void pupil_hears(struct group_host *h, const uint8_t *frame, size_t size) {
+    struct raft_batch_reader *reader;
+    struct raft_message *m;
+    uint32_t group;
+    struct buf *out = peers_control(h->peers, 1);
+    assert_int_equal(raft_batch_open(frame, size, &reader), 0);
+    while (out && raft_batch_next(reader, &group, &m) == 0) {
+        struct raft_message no = {.kind = RAFT_APPEND_REPLY, .reject = true, .from = 2, .to = 1, .term = m->term};
+        struct raft_batch batch;
+        if (m->kind == RAFT_APPEND) {
+            no.context = m->context;
+            peer_raft_begin(&batch, out);
+            assert_true(peer_raft_add(&batch, group, &no));
+            peer_raft_end(&batch);
+        }
+    }
+    raft_batch_close(reader);
+}
+
+static void pupil_is_asked(struct group_host *h, struct peers_call *call, enum peer_op op, const uint8_t *body,
+                           size_t size) {
+    struct pupil *pupil = &h->pupil;
+    struct snapshot_piece piece;
+    if (op == OP_SNAPSHOT) {
+        assert_int_equal(snapshot_piece_decode(body, size, &piece), 0);
+    }
+    if (op != OP_SNAPSHOT || piece.group != ARC) {
+        peers_reply(call, op == OP_REPLICA_CREATE ? 0 : ERR_BUSY, NULL, 0);
+        return;
+    }
+    pupil->pieces++;
+    pupil->first = pupil->pieces == pupil->silent_at + 1 ? piece.number : pupil->first;
+    pupil->highest = piece.number > pupil->highest ? piece.number : pupil->highest;
+    if (pupil->pieces != pupil->silent_at) {
+        peers_reply(call, 0, NULL, 0);
+    }
+}
+
+static void a_transfer_goes_on_where_its_session_broke(void **state) {
+    struct fixture *f = *state;
+    struct pupil *pupil = &f->hosts[LEADER].pupil;
+    f->piece_bytes = 1; /* a row each */
+    (void)world(state, true);
+    for (uint8_t i = 1; i <= 5; i++) {
+        const char name[] = {'a', '/', (char)('a' + i), '\0'};
+        struct buf put;
+        blind_put_of(name, i, &put);
+        expect(f, ask_put(f, &put, false), 0);
+    }
+    *pupil = (struct pupil){.here = true, .silent_at = 3};
+    assert_int_equal(placement_new(f->members, BITS, 2, &f->placement), 0);
+    groups_set_placement(f->hosts[1].groups, f->members, f->placement);
+    for (int i = 0; i < 10000 && pupil->pieces < 3; i++) {
+        run_ms(f, 1);
+    }
+    assert_int_equal(pupil->pieces, 3);
+    assert_int_equal(pupil->highest, 2);
+    sim_host_crash(sim_host(f->sim, LEADER), SIM_CRASH_PROCESS);
+    sim_host_start(sim_host(f->sim, LEADER));
+    run_ms(f, 5000);
+    assert_int_equal(pupil->first, 2); /* not from the start */
+    assert_true(pupil->highest > 2);
+}
+
 /* The removal of the older replica clears the stage: before the first piece for the newer one, never after it. */
 static void a_replica_created_and_fed_in_one_turn_keeps_its_first_piece(void **state) {
     struct fixture *f = world(state, false);
@@ -761,9 +847,9 @@ static void a_disk_that_has_stopped_is_said_to_be(void **state) {
  */
 
 /* The command of a put that needs no look at the state. */
-static void blind_put(uint8_t version, struct buf *out) {
+static void blind_put_of(const char *name, uint8_t version, struct buf *out) {
     struct command c = {.kind = COMMAND_NAME_PUT};
-    assert_int_equal(name_parse("a/b", 3, &c.u.put.name), 0);
+    assert_int_equal(name_parse(name, strlen(name), &c.u.put.name), 0);
     memset(&c.u.put.version, version, sizeof(c.u.put.version));
     c.u.put.condition = CONDITION_ANY;
     c.u.put.is_inline = true;
@@ -774,9 +860,12 @@ static void blind_put(uint8_t version, struct buf *out) {
     assert_int_equal(out->error, 0);
 }
 
-static struct answer *ask_blind_put(struct fixture *f, uint8_t version, bool again) {
-    struct buf command, b;
-    blind_put(version, &command);
+static void blind_put(uint8_t version, struct buf *out) {
+    blind_put_of("a/b", version, out);
+}
+
+static struct answer *ask_put(struct fixture *f, const struct buf *put, bool again) {
+    struct buf command = *put, b;
     struct group_request req = {.group = ARC, .again = again, .bytes = command.bytes, .size = command.size};
     buf_init(&b, BODY_MAX);
     group_request_encode(&req, &b);
@@ -784,6 +873,12 @@ static struct answer *ask_blind_put(struct fixture *f, uint8_t version, bool aga
     buf_release(&command);
     buf_release(&b);
     return a;
+}
+
+static struct answer *ask_blind_put(struct fixture *f, uint8_t version, bool again) {
+    struct buf command;
+    blind_put(version, &command);
+    return ask_put(f, &command, again);
 }
 
 static void put_result(const struct answer *a, struct command_result *out) {
@@ -991,6 +1086,7 @@ int main(void) {
         TEST(a_query_overtaken_by_the_removal_finds_nothing_out),
         TEST(a_snapshot_becomes_the_state),
         TEST(a_piece_that_comes_twice_is_staged_once),
+        TEST(a_transfer_goes_on_where_its_session_broke),
         TEST(a_replica_created_and_fed_in_one_turn_keeps_its_first_piece),
         TEST(a_snapshot_from_the_replica_itself_is_refused),
         TEST(a_put_that_was_replaced_is_not_answered_by_the_commit_of_another),
