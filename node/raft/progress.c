@@ -110,6 +110,7 @@ int raft_peers_rebuild(struct raft *r) {
         if (row->id == r->self) {
             continue;
         }
+        CHECK(peers && count < others);
         struct raft_peer *before = raft_peer_find(r, row->id);
         if (before) {
             peers[count++] = *before;
