@@ -446,6 +446,24 @@ static void a_put_answered_at_commit_tells_the_time_that_it_gets(void **state) {
     buf_release(&data);
 }
 
+static void a_command_without_a_stamp_is_no_command(void **state) {
+    struct fixture *f = world(state, true);
+    struct groups_info info;
+    for (uint32_t size = 0; size <= 8; size++) {
+        uint64_t before = committed(f);
+        struct raft_entry *e =
+            raft_entry_new(before + 1, term(f) + 1, RAFT_ENTRY_COMMAND, (const uint8_t *)"12345678", size);
+        append_one(f, e, before + 1);
+        run_ms(f, 5000);
+        groups_info(f->hosts[1].groups, ARC, &info);
+        assert_true(info.applied > before);
+        raft_entry_unref(e);
+    }
+    tell(f, 0);
+    run_ms(f, 3000);
+    expect(f, ask_blind_put(f, 1, false), 0);
+}
+
 /* ---- the journal --------------------------------------------------------------------------------------------------
  */
 
@@ -550,6 +568,7 @@ int main(void) {
         TEST(a_snapshot_from_the_replica_itself_is_refused),
         TEST(a_put_that_was_replaced_is_not_answered_by_the_commit_of_another),
         TEST(a_put_answered_at_commit_tells_the_time_that_it_gets),
+        TEST(a_command_without_a_stamp_is_no_command),
         TEST(a_large_batch_with_one_needed_entry_does_not_stay_for_ever),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
