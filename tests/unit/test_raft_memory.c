@@ -242,11 +242,13 @@ static size_t quiet_bytes(void (*become)(struct subject *s)) {
     struct subject s = {0};
     allocations_left = -1;
     assert_int_equal(raft_nodes_new(&nodes), 0);
+    CHECK(nodes != NULL);
     for (uint32_t node = 1; node <= 3; node++) {
         assert_int_equal(raft_nodes_set(nodes, node, true, 0), 0);
     }
     size_t before = bytes_live;
     born(&s, 1, &config);
+    CHECK(s.raft != NULL);
     s.raft->nodes = nodes;
     become(&s);
     settle(&s);
