@@ -158,9 +158,10 @@ static int count_segment(struct heap_txn *t, struct heap_change *c) {
 
 /* ---- writing ----------------------------------------------------------------------------------------------------- */
 
-static int put_segment(struct heap_txn *t, uint8_t *bytes, uint32_t size) {
+static int put_segment(struct heap_txn *t, const MDB_val *bytes) {
     uint8_t key[KEY_SIZE];
-    MDB_val k = segment_key(key, t->next), v = {.mv_size = size, .mv_data = bytes};
+    MDB_val k = segment_key(key, t->next), v = *bytes;
+    uint32_t size = (uint32_t)bytes->mv_size;
     int rc = mdb_put(t->txn, t->heap->segments, &k, &v, 0);
     rc = rc ? rc : note(t, t->next, 0, size);
     t->next++;
@@ -168,9 +169,9 @@ static int put_segment(struct heap_txn *t, uint8_t *bytes, uint32_t size) {
 }
 
 static int flush(struct heap_txn *t) {
-    uint32_t used = t->used;
+    const MDB_val bytes = {.mv_size = t->used, .mv_data = t->filling};
     t->used = 0;
-    return used > 0 ? put_segment(t, t->filling, used) : 0;
+    return bytes.mv_size > 0 ? put_segment(t, &bytes) : 0;
 }
 
 static void write_record(uint8_t *at, enum txn_table table, const MDB_val *key, const MDB_val *value) {
@@ -192,7 +193,7 @@ static int append_large(struct heap_txn *t, enum txn_table table, const MDB_val 
     }
     write_record(record, table, key, value);
     *out = (struct pointer){.segment = t->next, .size = (uint32_t)value->mv_size};
-    rc = put_segment(t, record, size);
+    rc = put_segment(t, &(const MDB_val){.mv_size = size, .mv_data = record});
     free(record);
     return rc;
 }

@@ -459,9 +459,9 @@ static void a_command_without_a_stamp_is_no_command(void **state) {
         assert_true(info.applied > before);
         raft_entry_unref(e);
     }
-    tell(f, 0);
-    run_ms(f, 3000);
-    expect(f, ask_blind_put(f, 1, false), 0);
+    restart(f);
+    groups_info(f->hosts[1].groups, ARC, &info);
+    assert_true(info.here);
 }
 
 /* ---- the journal --------------------------------------------------------------------------------------------------
