@@ -54,6 +54,7 @@ struct node {
     struct stored files[KEYS];
     unsigned file_count, puts, gets, accepted;
     unsigned dying;    /* hangs up instead of answering this many puts */
+    bool leaving;      /* the last time, nobody is let in any more before that */
     unsigned refusing; /* so many puts are answered with an error */
     bool silent;       /* answers nothing */
     bool forgets;      /* every get finds nothing */
@@ -87,13 +88,17 @@ static void hang_up(struct conn *c) {
     frame_reader_release(&c->frames);
 }
 
-static void node_close(struct node *n) {
-    for (unsigned i = 0; i < CONNS_MAX; i++)
-        if (n->conns[i].fd >= 0)
-            hang_up(&n->conns[i]);
+static void stop_listening(struct node *n) {
     if (n->listener >= 0)
         close(n->listener);
     n->listener = -1;
+}
+
+static void node_close(struct node *n) {
+    stop_listening(n);
+    for (unsigned i = 0; i < CONNS_MAX; i++)
+        if (n->conns[i].fd >= 0)
+            hang_up(&n->conns[i]);
 }
 
 static void answer(const struct conn *c, const struct client_message *m) {
@@ -125,6 +130,8 @@ static bool end_put(struct conn *c) {
     n->puts++;
     if (n->dying > 0) {
         n->dying--;
+        if (n->dying == 0 && n->leaving)
+            stop_listening(n);
         return false;
     }
     if (n->refusing > 0) {
@@ -425,6 +432,7 @@ static void a_broken_connection_is_an_error_and_is_made_again(void **state) {
 static void a_node_that_is_gone_is_left_for_the_next(void **state) {
     struct fixture *f = *state;
     f->nodes[0].dying = 1;
+    f->nodes[0].leaving = true;
     start(f, (const char *const[]){"write", "--node", f->nodes[1].dir, "--clients", "1", "--seconds", "1", "--json",
                                    NULL});
     while (f->nodes[0].dying > 0)
