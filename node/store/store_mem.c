@@ -394,11 +394,11 @@ static const struct store_ops mem_store_ops = {
     .map_bytes = mem_store_map_bytes,
 };
 
-int store_mem_flip(struct store *base, enum txn_table table, struct slice key, uint64_t bit) {
-    struct mem_store *s = (struct mem_store *)base;
-    CHECK(base->ops == &mem_store_ops);
+int store_mem_flip(struct store *s, enum txn_table table, struct slice key, uint64_t bit) {
+    struct mem_store *mem = (struct mem_store *)s;
+    CHECK(s->ops == &mem_store_ops);
     CHECK(table < TABLE_COUNT && key.size > 0 && key.size <= TXN_KEY_MAX);
-    struct item *i = tree_find(s->roots[table], key);
+    struct item *i = tree_find(mem->roots[table], key);
     if (!i || i->value_size == 0) {
         return ERR_NOT_FOUND;
     }
