@@ -3,6 +3,7 @@
  *   try the hinted leader ──answer──▶ done
  *      │ not leader / moved: learn the route, try again
  *      │ busy, unreachable, timed out: forget the hint, next candidate after a pause
+ *      │   (timed out: here, or there, because it leads no more; the attempt may have succeeded)
  *      │ its node is lost, or a newer leader is heard of: ask elsewhere at once
  *      └ deadline: unavailable */
 #include <stdlib.h>

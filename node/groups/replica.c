@@ -90,12 +90,18 @@ void replica_op_done(struct replica *r) {
     }
 }
 
-/* Everybody who waits for this replica is told to look elsewhere. */
+/* Another entry is committed in its place. Until then whoever leads next may have it in the log and commit it. */
+static bool is_replaced(const struct replica *r, const struct pending *p) {
+    const struct raft_entry *e = p->index <= r->commit ? raft_entry_at(r->raft, p->index) : NULL;
+    return e && e->term != p->term;
+}
+
+/* Everybody who waits for this replica is told to look elsewhere, and whether what they wait for may come to pass. */
 void replica_fail_waiting(struct replica *r, int status) {
     while (!TAILQ_EMPTY(&r->pending)) {
         struct pending *p = TAILQ_FIRST(&r->pending);
         if (p->call) {
-            serve_reply_route(r->groups, p->call, status, r->group);
+            serve_reply_route(r->groups, p->call, is_replaced(r, p) ? status : ERR_TIMEOUT, r->group);
         }
         pending_free(r, p);
     }

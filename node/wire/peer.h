@@ -53,7 +53,8 @@ struct peer_ping {
 enum peer_op {
     OP_JOIN,           /* guest: struct join_request -> struct join_reply */
     OP_MEMBERS,        /* members_request -> members_delta */
-    OP_PROPOSE,        /* group_request (command) -> propose_reply */
+    OP_PROPOSE,        /* group_request (command) -> propose_reply; ERR_TIMEOUT: it may yet be committed; any other
+                          error: this attempt never will */
     OP_QUERY,          /* group_request (query) -> the answer's bytes */
     OP_REPLICA_CREATE, /* replica_request -> empty */
     OP_REPLICA_REMOVE, /* replica_request -> empty */

@@ -43,7 +43,9 @@ struct group_host {
     struct groups *groups;
     bool started;
     int removed;
-    int asks; /* whether a replica still belongs */
+    int asks;        /* whether a replica still belongs */
+    const int *says; /* answers of host 2 to proposals, one after the other */
+    int says_count;
     struct pupil {
         bool here;               /* host 2 plays replica 2, which knows nothing yet */
         int silent_at;           /* this piece, counted from 1, is not answered */
@@ -137,6 +139,9 @@ static inline void on_request(void *ctx, struct peers_call *call, enum peer_op o
         groups_request(h->groups, call, op, body, size);
     } else if (h->pupil.here) {
         pupil_is_asked(h, call, op, body, size);
+    } else if (op == OP_PROPOSE && h->says_count > 0) {
+        h->says_count--;
+        peers_reply(call, *h->says++, NULL, 0);
     } else {
         peers_reply(call, ERR_BUSY, NULL, 0);
     }

@@ -409,6 +409,27 @@ static void a_put_that_was_replaced_is_not_answered_by_the_commit_of_another(voi
     raft_entry_unref(e);
 }
 
+/* Whoever leads next may have it in the log, too. */
+static void a_put_whose_leader_leads_no_more_may_yet_be_committed(void **state) {
+    struct fixture *f = world(state, true);
+    uint64_t before = committed(f);
+    sim_disk_hang(sim_host(f->sim, 1), sim_now_us(f->sim) + 800 * SIM_MS);
+    struct answer *replaced = ask_blind_put(f, 2, false);
+    run_ms(f, 300);
+    assert_false(replaced->here);
+    struct raft_entry *e = raft_entry_new(before + 1, term(f) + 1, RAFT_ENTRY_NOOP, NULL, 0);
+    append_one(f, e, before);
+    run_ms(f, 300);
+    assert_int_equal(committed(f), before);
+    assert_true(replaced->here);
+    assert_int_equal(replaced->status, ERR_TIMEOUT);
+    struct answer *never = ask_blind_put(f, 3, false);
+    run_ms(f, 100);
+    assert_true(never->here);
+    assert_int_equal(never->status, ERR_NOT_LEADER);
+    raft_entry_unref(e);
+}
+
 /* The clock of the leader before was ahead, and of its last entry nothing has been seen but the log. */
 static void a_put_answered_at_commit_tells_the_time_that_it_gets(void **state) {
     struct fixture *f = world(state, true);
@@ -462,6 +483,45 @@ static void a_command_without_a_stamp_is_no_command(void **state) {
     restart(f);
     groups_info(f->hosts[1].groups, ARC, &info);
     assert_true(info.here);
+}
+
+/* ---- calls --------------------------------------------------------------------------------------------------------
+ */
+
+static void on_called(void *ctx, int status, const struct raft_config *config, const uint8_t *result, size_t size) {
+    struct answer *a = ctx;
+    (void)config;
+    (void)result;
+    (void)size;
+    assert_false(a->here);
+    a->here = true;
+    a->status = status;
+}
+
+/* What host 1 makes of these answers of host 2 to its attempts to put something. */
+static int called(struct fixture *f, const int *says, int count) {
+    struct buf command;
+    blind_put(1, &command);
+    f->local = (struct answer){.fixture = f};
+    f->hosts[LEADER].says = says;
+    f->hosts[LEADER].says_count = count;
+    groups_propose(f->hosts[1].groups, ARC, &command, 20000, on_called, &f->local);
+    buf_release(&command);
+    run_ms(f, 5000);
+    assert_true(f->local.here);
+    assert_int_equal(f->hosts[LEADER].says_count, 0);
+    return f->local.status;
+}
+
+static void a_refusal_is_told_unless_an_earlier_attempt_may_succeed(void **state) {
+    struct fixture *f = world(state, false);
+    const int full[] = {ERR_NO_SPACE};
+    const int redirected[] = {ERR_NOT_LEADER, ERR_MOVED, ERR_BUSY, ERR_NO_SPACE};
+    const int proposed[] = {ERR_TIMEOUT, ERR_NOT_LEADER, ERR_NO_SPACE};
+    groups_set_placement(f->hosts[1].groups, f->members, NULL); /* whom to ask */
+    assert_int_equal(called(f, full, 1), ERR_NO_SPACE);
+    assert_int_equal(called(f, redirected, 4), ERR_NO_SPACE);
+    assert_int_equal(called(f, proposed, 3), ERR_UNAVAILABLE);
 }
 
 /* ---- the journal --------------------------------------------------------------------------------------------------
@@ -567,8 +627,10 @@ int main(void) {
         TEST(a_replica_created_and_fed_in_one_turn_keeps_its_first_piece),
         TEST(a_snapshot_from_the_replica_itself_is_refused),
         TEST(a_put_that_was_replaced_is_not_answered_by_the_commit_of_another),
+        TEST(a_put_whose_leader_leads_no_more_may_yet_be_committed),
         TEST(a_put_answered_at_commit_tells_the_time_that_it_gets),
         TEST(a_command_without_a_stamp_is_no_command),
+        TEST(a_refusal_is_told_unless_an_earlier_attempt_may_succeed),
         TEST(a_large_batch_with_one_needed_entry_does_not_stay_for_ever),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
