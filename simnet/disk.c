@@ -158,13 +158,13 @@ static uint64_t completion(struct disk *d, enum disk_env env, uint64_t least_us,
     return h->sim->now_us + latency * h->slow_factor[env];
 }
 
-/* True when the disk hangs; the event then comes again at the end of that. */
-static bool hangs(struct disk *d, struct event *e) {
+/* True when that environment hangs; the event then comes again at the end of that. */
+static bool hangs(struct disk *d, enum disk_env env, struct event *e) {
     struct sim_host *h = d->host;
-    if (h->hung_until_us <= h->sim->now_us) {
+    if (h->hung_until_us[env] <= h->sim->now_us) {
         return false;
     }
-    events_add(&h->sim->events, e, h->hung_until_us);
+    events_add(&h->sim->events, e, h->hung_until_us[env]);
     return true;
 }
 
@@ -323,7 +323,7 @@ static void writer_fire(struct event *e) {
     struct op_queue finished = {0};
     struct disk_op *op;
     CHECK(w->state != WRITER_IDLE);
-    if (hangs(d, e) || d->broken) {
+    if (hangs(d, w->env, e) || d->broken) {
         return;
     }
     bool commits = w->state == WRITER_COMMITTING;
@@ -445,7 +445,7 @@ static void worker_fire(struct event *e) {
     struct disk *d = w->disk;
     struct job *j = w->job;
     CHECK(j != NULL);
-    if ((j->kind != JOB_WORK && hangs(d, e)) || d->broken) {
+    if ((j->kind != JOB_WORK && hangs(d, j->env, e)) || d->broken) {
         return;
     }
     struct disk_op *op = j->op;
@@ -656,7 +656,15 @@ void sim_disk_slow(struct sim_host *h, enum disk_env env, uint32_t factor) {
 void sim_disk_hang(struct sim_host *h, uint64_t until_us) {
     CHECK(until_us < SIM_FOREVER);
     sim_happened(h->sim, SIM_FAULT, h->number, until_us, "hang", 4);
-    h->hung_until_us = until_us;
+    for (int env = 0; env < DISK_ENVS; env++) {
+        h->hung_until_us[env] = until_us;
+    }
+}
+
+void sim_disk_hang_one(struct sim_host *h, enum disk_env env, uint64_t until_us) {
+    CHECK(env < DISK_ENVS && until_us < SIM_FOREVER);
+    sim_happened(h->sim, SIM_FAULT, h->number, until_us, "hang one", 8);
+    h->hung_until_us[env] = until_us;
 }
 
 void sim_disk_full(struct sim_host *h, bool full) {
@@ -675,8 +683,8 @@ void sim_disk_repair(struct sim_host *h) {
     for (int env = 0; env < DISK_ENVS; env++) {
         h->slow_factor[env] = 1;
         h->fail_commit[env] = false;
+        h->hung_until_us[env] = 0;
     }
-    h->hung_until_us = 0;
     h->full = false;
     h->misread_millionths = 0;
 }

@@ -307,6 +307,13 @@ void drill_hang(struct drill *d, uint32_t node, uint64_t ms) {
     }
 }
 
+void drill_hang_one(struct drill *d, uint32_t node, enum disk_env env, uint64_t ms) {
+    if (!failed(d) && node != 0) {
+        script_tell(d->script, "environment %d of node %" PRIu32 " hangs for %" PRIu64 " ms", (int)env, node, ms);
+        sim_disk_hang_one(drill_host(d, node), env, sim_now_us(sim_of(d)) + ms * SIM_MS);
+    }
+}
+
 void drill_slow(struct drill *d, enum disk_env env, uint32_t factor) {
     for (uint32_t node = 1; node <= d->stage.swarm.count; node++) {
         sim_disk_slow(drill_host(d, node), env, factor);

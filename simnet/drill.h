@@ -70,7 +70,8 @@ void drill_block(struct drill *d, uint32_t from, uint32_t to, bool blocked);
 void drill_cut(struct drill *d, uint32_t a, uint32_t b, bool cut); /* both ways */
 void drill_isolate(struct drill *d, uint32_t node, bool cut);
 void drill_hang(struct drill *d, uint32_t node, uint64_t ms);
-void drill_slow(struct drill *d, enum disk_env env, uint32_t factor); /* of everybody */
+void drill_hang_one(struct drill *d, uint32_t node, enum disk_env env, uint64_t ms); /* the others work */
+void drill_slow(struct drill *d, enum disk_env env, uint32_t factor);                /* of everybody */
 /* The host is invited by another, and joins. */
 void drill_join(struct drill *d, uint32_t node, uint32_t inviter);
 

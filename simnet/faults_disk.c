@@ -107,8 +107,15 @@ void fault_acknowledged(struct plan_fault *f, uint64_t size) {
 
 void begin_hung_disk(struct plan_fault *f) {
     f->until_us = sim_now_us(fault_sim(f)) + prng_range(&f->prng, 100 * SIM_MS, FAULT_HANG_US_MAX);
-    sim_disk_hang(plan_host(f->plan, f->host), f->until_us);
-    plan_say(f, "node %" PRIu32, f->host);
+    bool all = prng_chance(&f->prng, 600000);
+    enum disk_env one = draw_env(f, 0);
+    if (all) {
+        sim_disk_hang(plan_host(f->plan, f->host), f->until_us);
+        plan_say(f, "node %" PRIu32, f->host);
+    } else {
+        sim_disk_hang_one(plan_host(f->plan, f->host), one, f->until_us);
+        plan_say(f, "node %" PRIu32 ", %s", f->host, env_name(one));
+    }
 }
 
 void begin_commit(struct plan_fault *f) {

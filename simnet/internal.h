@@ -90,7 +90,7 @@ struct sim_host {
 
     struct store *stores[DISK_ENVS];
     uint32_t slow_factor[DISK_ENVS];
-    uint64_t hung_until_us;
+    uint64_t hung_until_us[DISK_ENVS];
     bool full;
     bool fail_commit[DISK_ENVS];
     uint32_t misread_millionths; /* of reads of chunks */

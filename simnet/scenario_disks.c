@@ -30,6 +30,26 @@ void scenario_hung_disk(struct script *s) {
     drill_end(d);
 }
 
+/* The log goes on: what is put at the leader is committed, and nobody hears what became of a removal. */
+void scenario_hung_state(struct script *s) {
+    struct drill *d = drill_new(s, &three);
+    uint32_t group = drill_group(d, "a");
+    script_expect(s, drill_put(d, 1, "a", 100) == 0, "a put fails while all is well");
+    drill_pass(d, 10000); /* until leadership is where it is wanted */
+    uint32_t leader = drill_leader(d, group);
+    uint32_t other = drill_other(d, leader, 0);
+    drill_hang_one(d, leader, DISK_META, 60000);
+    struct drill_call *call = drill_ask(d, other, USER_REMOVE, "a", 0, CLIENT_ANY);
+    uint32_t next = drill_other_leader(d, group, leader, 2 * SOON_MS);
+    script_expect(s, next != 0, "a leader whose state hangs keeps its leadership");
+    script_arose(s, s->failed || sim_host_up(drill_host(d, leader)), "the leader lives, its state does not");
+    script_expect(s, drill_heard(d, call, SOON_MS), "nothing can be removed while a leader's state hangs");
+    script_expect(s, call == NULL || call->result.status == 0, "a removal fails while one state hangs");
+    script_expect(s, drill_put(d, other, "a", 100) == 0, "a put fails while one state hangs");
+    script_expect(s, drill_get(d, other, "a") == 0, "a get fails while one state hangs");
+    drill_end(d);
+}
+
 /* A name of that group. */
 static void find_name(struct drill *d, uint32_t group, char *out, size_t out_size) {
     for (int i = 0; i < 1000; i++) {

@@ -30,6 +30,7 @@
 
 #define SCENARIOS_OF_SWARMS(X)                                                                                        \
     X(hung_disk, "hung-disk", "a leader whose disk hangs while it goes on to send heartbeats")                        \
+    X(hung_state, "hung-state", "a leader whose log goes on while its state hangs")                                   \
     X(hung_disks_in_turn, "hung-disks-in-turn", "the same of every group's leader in turn, with users at work")       \
     X(power_cut_single, "power-cut-single", "I2, power cut of a single node as it acknowledges")                      \
     X(power_cut_all, "power-cut-all", "I2, power cut of all nodes as one acknowledges, with one kind of disk behind") \

@@ -127,6 +127,8 @@ struct store *sim_host_store(struct sim_host *h, enum disk_env env);
 void sim_disk_slow(struct sim_host *h, enum disk_env env, uint32_t factor);
 /* Nothing completes before then. */
 void sim_disk_hang(struct sim_host *h, uint64_t until_us);
+/* The same of one environment, whatever becomes of the others. */
+void sim_disk_hang_one(struct sim_host *h, enum disk_env env, uint64_t until_us);
 /* Says that there is no room, whatever the capacity. */
 void sim_disk_full(struct sim_host *h, bool full);
 /* The next commit of the environment fails, unless the host is started again before. */

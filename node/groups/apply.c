@@ -187,6 +187,7 @@ static void apply_ran(struct disk_op *op) {
         apply_queue(r);
         membership_applied(r);
     }
+    liveness_disk_ends(r->groups, WATCH_STATE);
     release_results(a);
 }
 
@@ -311,6 +312,7 @@ static void apply_start(struct replica *r) {
     a->count = count;
     r->applying = true;
     r->ops++;
+    liveness_disk_begins(g, WATCH_STATE);
     disk_write_lazy(g->params.disk, DISK_META, &a->op);
 }
 

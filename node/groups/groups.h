@@ -75,8 +75,8 @@ void groups_peer_opened(struct groups *g, uint32_t node);
 void groups_peer_lost(struct groups *g, uint32_t node);
 void groups_peer_alive(struct groups *g, uint32_t node);
 void groups_peer_lapsed(struct groups *g, uint32_t node, uint64_t heard_ms);
-/* A write was given to the disk and nothing comes back: this node must not be taken for alive. Raft messages are not
- * sent meanwhile. */
+/* Something was given to the disk of the logs, or of the state, and nothing comes back: this node must not be taken for
+ * alive. Raft messages are not sent meanwhile. */
 bool groups_disk_stuck(const struct groups *g);
 
 /* status: 0 (answered: the machine's own status is inside result), ERR_UNAVAILABLE at the deadline, ERR_BUSY,

@@ -35,8 +35,12 @@
 #define GROUPS_TRANSFERS_MAX 16 /* so many at once */
 #define GROUPS_STEADY_MS 3000   /* a node must have been heard for so long before it is to lead */
 #define GROUPS_TELL_MS 10000    /* between lists of what is led here */
-#define GROUPS_STUCK_MS 1000    /* a disk that finishes nothing for so long has stopped */
-#define GROUPS_SLACK 64         /* entries a follower may be behind and still count as caught up */
+#define GROUPS_STUCK_MS 1000    /* a disk that finishes no batch of the logs for so long has stopped; */
+/* one that neither applies nor reads anything of the state, for so long. What is applied waits for the commit before
+ * it: up to 16 MiB of pages all over the file, which take a slow disk some seconds. A node that falls silent at every
+ * one of them would cost its groups more than it does by being slow. */
+#define GROUPS_STATE_STUCK_MS 10000
+#define GROUPS_SLACK 64 /* entries a follower may be behind and still count as caught up */
 
 struct persist_item;
 struct persist_op;
@@ -145,6 +149,18 @@ struct outgoing {
     UT_hash_handle hh;
 };
 
+/* Of these, something is at the disk most of the time, and each has a queue of its own there. */
+enum watch_kind {
+    WATCH_LOG,   /* batches of the logs */
+    WATCH_STATE, /* what its writer is to run: entries to be applied, reads of what is not committed */
+    WATCH_READS, /* of the state as it is committed */
+    WATCHES
+};
+struct watch {
+    uint32_t under_way;
+    uint64_t ms; /* when it came to be under way, or one was last finished */
+};
+
 /* A question of a replica to another node, until it is answered. */
 struct ask {
     TAILQ_ENTRY(ask) link;
@@ -177,9 +193,8 @@ struct groups {
     struct routes *routes;
     const struct members *members;
     const struct placement *placement;
-    struct raft_nodes *nodes;  /* who is heard */
-    uint32_t writes;           /* at the disk of the logs, */
-    uint64_t write_ms;         /* and when one of them was last begun or ended */
+    struct raft_nodes *nodes; /* who is heard */
+    struct watch watches[WATCHES];
     struct raft_update update; /* scratch of replica_step, which never nests */
     bool stepping;
     struct timer flush;
@@ -272,8 +287,8 @@ void calls_reconsider(struct groups *g); /* routes have changed */
 void calls_release(struct groups *g);
 
 /* liveness.c */
-void liveness_write_begins(struct groups *g);
-void liveness_write_ends(struct groups *g);
+void liveness_disk_begins(struct groups *g, enum watch_kind kind);
+void liveness_disk_ends(struct groups *g, enum watch_kind kind);
 void liveness_tell_fire(struct timer *t);
 
 /* snapshot_send.c, snapshot_receive.c */

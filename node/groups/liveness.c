@@ -51,19 +51,22 @@ void groups_peer_lost(struct groups *g, uint32_t node) {
 
 /* ---- the own disk ----------------------------------------------------------------------------------------------- */
 
-void liveness_write_begins(struct groups *g) {
-    if (g->writes++ == 0) {
-        g->write_ms = clock_now_ms(g->params.clock);
+void liveness_disk_begins(struct groups *g, enum watch_kind kind) {
+    struct watch *w = &g->watches[kind];
+    if (w->under_way++ == 0) {
+        w->ms = clock_now_ms(g->params.clock);
     }
 }
 
 /* While the disk was stuck nothing was said (see outgoing_message): it is said again. */
-void liveness_write_ends(struct groups *g) {
-    bool stuck = groups_disk_stuck(g);
-    CHECK(g->writes > 0);
-    g->writes--;
-    g->write_ms = clock_now_ms(g->params.clock);
-    for (size_t i = 0; stuck && !g->stopped && g->members && i < members_count(g->members); i++) {
+void liveness_disk_ends(struct groups *g, enum watch_kind kind) {
+    struct watch *w = &g->watches[kind];
+    bool was_stuck = groups_disk_stuck(g);
+    CHECK(w->under_way > 0);
+    w->under_way--;
+    w->ms = clock_now_ms(g->params.clock);
+    bool works_again = was_stuck && !groups_disk_stuck(g);
+    for (size_t i = 0; works_again && !g->stopped && g->members && i < members_count(g->members); i++) {
         uint32_t node = members_at(g->members, i)->node;
         if (raft_nodes_alive(g->nodes, node)) {
             tell_replicas(g, node, true);
@@ -72,7 +75,15 @@ void liveness_write_ends(struct groups *g) {
 }
 
 bool groups_disk_stuck(const struct groups *g) {
-    return g->writes > 0 && clock_now_ms(g->params.clock) > g->write_ms + GROUPS_STUCK_MS;
+    static const uint64_t limit_ms[WATCHES] = {
+        [WATCH_LOG] = GROUPS_STUCK_MS, [WATCH_STATE] = GROUPS_STATE_STUCK_MS, [WATCH_READS] = GROUPS_STATE_STUCK_MS};
+    uint64_t now = clock_now_ms(g->params.clock);
+    bool stuck = false;
+    for (int kind = 0; kind < WATCHES; kind++) {
+        const struct watch *w = &g->watches[kind];
+        stuck = stuck || (w->under_way > 0 && now > w->ms + limit_ms[kind]);
+    }
+    return stuck;
 }
 
 /* ---- who leads what --------------------------------------------------------------------------------------------- */

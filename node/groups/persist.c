@@ -109,7 +109,7 @@ static void item_done(struct groups *g, struct persist_item *it) {
 static void persist_done(struct disk_op *op, int status) {
     struct persist_op *p = (struct persist_op *)op;
     CHECK(status == 0); /* a failed write is fatal and completes nothing */
-    liveness_write_ends(p->groups);
+    liveness_disk_ends(p->groups, WATCH_LOG);
     while (!STAILQ_EMPTY(&p->items)) {
         struct persist_item *it = STAILQ_FIRST(&p->items);
         STAILQ_REMOVE_HEAD(&p->items, link);
@@ -369,7 +369,7 @@ void persist_flush(struct groups *g) {
     if (p->batch) {
         note_batch(g, p);
     }
-    liveness_write_begins(g);
+    liveness_disk_begins(g, WATCH_LOG);
     disk_write(g->params.disk, DISK_LOG, &p->op);
 }
 

@@ -115,6 +115,7 @@ struct query_op {
     struct groups *groups;
     uint32_t group;
     uint64_t replica; /* that was to be read; 0: a local query, of whatever is here */
+    enum watch_kind watch;
     struct machine_arc arc;
     struct buf query;
     struct buf answer;
@@ -138,6 +139,7 @@ static bool still_here(const struct query_op *q) {
 
 static void query_done(struct disk_op *op, int status) {
     struct query_op *q = (struct query_op *)op;
+    liveness_disk_ends(q->groups, q->watch);
     if (!q->groups->stopped) {
         if (q->call && !still_here(q)) {
             serve_reply_route(q->groups, q->call, ERR_MOVED, q->group);
@@ -170,7 +172,9 @@ static struct query_op *query_op_new(struct groups *g, uint32_t group, struct bu
 /* What is applied but not committed only the writer sees; everything else many may read at once. */
 static void query_submit(struct groups *g, struct query_op *q) {
     const struct replica *r = g->replicas[q->group];
-    if (r && r->applied == r->saved) {
+    q->watch = r && r->applied == r->saved ? WATCH_READS : WATCH_STATE;
+    liveness_disk_begins(g, q->watch);
+    if (q->watch == WATCH_READS) {
         disk_read(g->params.disk, DISK_META, &q->op);
     } else {
         disk_read_latest(g->params.disk, DISK_META, &q->op);

@@ -381,6 +381,23 @@ static void a_hung_disk_runs_no_lazy_write(void **state) {
     sim_free(f.sim);
 }
 
+static void one_environment_hangs_alone(void **state) {
+    (void)state;
+    struct fixture f;
+    open_world(&f, 6);
+    sim_disk_hang_one(f.host, DISK_CHUNKS, 5 * SIM_SECOND);
+    struct write_op *w = write_key_lazily(&f, 1);
+    sim_run_until(f.sim, SIM_SECOND);
+    assert_int_equal(w->times_done, 1);
+    sim_disk_hang_one(f.host, DISK_META, 5 * SIM_SECOND);
+    w = write_key_lazily(&f, 2);
+    sim_run_until(f.sim, 5 * SIM_SECOND - 1);
+    assert_int_equal(w->times_ran, 0);
+    sim_run_until(f.sim, 6 * SIM_SECOND);
+    assert_int_equal(w->times_done, 1);
+    sim_free(f.sim);
+}
+
 static void lazy_writes_that_wait_are_bounded_in_bytes(void **state) {
     (void)state;
     struct fixture f;
@@ -584,6 +601,7 @@ int main(void) {
         cmocka_unit_test(abandoned_lazy_writes_are_told_and_done_once),
         cmocka_unit_test(a_failed_commit_loses_what_was_only_told),
         cmocka_unit_test(a_hung_disk_runs_no_lazy_write),
+        cmocka_unit_test(one_environment_hangs_alone),
         cmocka_unit_test(lazy_writes_that_wait_are_bounded_in_bytes),
         cmocka_unit_test(a_crash_keeps_the_batch_whole_or_loses_it_whole),
         cmocka_unit_test(abandoned_operations_come_back_to_be_freed),

@@ -78,12 +78,44 @@ static void a_disk_that_has_stopped_is_said_to_be(void **state) {
     assert_true(peers_alive(f->hosts[LEADER].peers, 1));
 }
 
+/* Not as soon as of the log: a commit of the state may take its time. */
+static void expect_state_disk_stuck(struct fixture *f, enum peer_op op) {
+    struct group_request req = {.group = ARC, .bytes = (const uint8_t *)"?", .size = 1};
+    struct buf b;
+    buf_init(&b, BODY_MAX);
+    group_request_encode(&req, &b);
+    sim_disk_hang_one(sim_host(f->sim, 1), DISK_META, sim_now_us(f->sim) + 20 * (uint64_t)SIM_SECOND);
+    run_ms(f, 2000);
+    const struct answer *a = ask(f, op, &b);
+    run_ms(f, 7000);
+    assert_false(a->here);
+    assert_false(groups_disk_stuck(f->hosts[1].groups));
+    assert_true(peers_alive(f->hosts[LEADER].peers, 1));
+    run_ms(f, 5000);
+    assert_true(groups_disk_stuck(f->hosts[1].groups));
+    assert_false(peers_alive(f->hosts[LEADER].peers, 1));
+    run_ms(f, 8000);
+    assert_false(groups_disk_stuck(f->hosts[1].groups));
+    assert_true(peers_alive(f->hosts[LEADER].peers, 1));
+    buf_release(&b);
+}
+
+static void a_state_disk_that_applies_nothing_has_stopped(void **state) {
+    expect_state_disk_stuck(world(state, true), OP_PROPOSE);
+}
+
+static void a_state_disk_that_reads_nothing_has_stopped(void **state) {
+    expect_state_disk_stuck(world(state, true), OP_QUERY);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(a_leader_that_lists_the_group_is_trusted),
         TEST(a_leader_that_does_not_list_the_group_is_trusted_no_more),
         TEST(a_leader_whose_node_is_lost_is_trusted_no_more),
         TEST(a_disk_that_has_stopped_is_said_to_be),
+        TEST(a_state_disk_that_applies_nothing_has_stopped),
+        TEST(a_state_disk_that_reads_nothing_has_stopped),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
