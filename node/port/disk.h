@@ -61,8 +61,8 @@ void disk_read(struct disk *d, enum disk_env env, struct disk_op *op);
 /* Run on the pool without a transaction (txn is NULL): hashing and the like. */
 void disk_work(struct disk *d, struct disk_op *op);
 
-/* A view: one consistent read transaction kept open across several reads (snapshots). At most DISK_VIEWS_MAX; must
- * be closed soon, because it keeps freed pages from reuse. Reads of one view run one at a time. */
+/* A view: one consistent read transaction kept open across several reads (snapshots), not of DISK_LOG. At most
+ * DISK_VIEWS_MAX; must be closed soon, because it keeps freed pages from reuse. Reads of one view run one at a time. */
 #define DISK_VIEWS_MAX 8
 struct disk_view;
 /* The view sees at least everything whose `done` was called before. NULL when too many are open. */

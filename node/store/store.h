@@ -13,6 +13,12 @@ struct store;
  * environment is synced at every commit; MDB_NOSYNC and its like are never used. ERR_IO, ERR_NO_SPACE, ERR_VERSION,
  * ERR_CORRUPT, ERR_IN_USE (another process has the directory open). */
 int store_open_lmdb(const char *path, uint64_t map_size, struct store **ret_store);
+/* The same with a write-ahead log in front, in files of segment_bytes each: a commit is one write and one flush, where
+ * LMDB's takes two, one after the other, and a write for every page. TABLE_LOG is kept in the log alone, so that what
+ * is put there must be deleted before long. Transactions follow one another: at no time is a write transaction open
+ * beside any other; the store may pass from thread to thread in between. Errors as above; ERR_CORRUPT also when
+ * something that was durable is missing. */
+int store_open_log(const char *path, uint64_t map_size, uint32_t segment_bytes, struct store **ret_store);
 /* The in-memory twin: an ordered map with the same semantics, including abort. For one thread; aborts the process when
  * memory runs out, or when a second write transaction is begun before the first has ended. */
 int store_open_mem(struct store **ret_store);

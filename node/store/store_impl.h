@@ -38,6 +38,10 @@ struct store {
     const struct store_ops *ops;
 };
 
+/* store_open_lmdb for an environment that one thread at a time uses, not always the same: while a write transaction is
+ * open, no other may begin. */
+int store_open_lmdb_alone(const char *path, uint64_t map_size, struct store **ret_store);
+
 /* The name of a table, for implementations that name them. */
 const char *txn_table_name(enum txn_table table);
 

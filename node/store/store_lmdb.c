@@ -351,7 +351,7 @@ static int open_tables(struct lmdb_store *s) {
     return lmdb_error(mdb_txn_commit(txn));
 }
 
-static int open_environment(struct lmdb_store *s, const char *path, uint64_t map_size) {
+static int open_environment(struct lmdb_store *s, const char *path, uint64_t map_size, unsigned flags) {
     int rc = mdb_env_create(&s->env);
     if (rc != 0) {
         s->env = NULL;
@@ -361,12 +361,12 @@ static int open_environment(struct lmdb_store *s, const char *path, uint64_t map
     rc = rc ? rc : mdb_env_set_maxdbs(s->env, TABLE_COUNT + 1 + HEAP_DBS);
     rc = rc ? rc : mdb_env_set_maxreaders(s->env, READERS_MAX);
     /* NOTLS: a read transaction belongs to its owner, not to the thread that began it. */
-    rc = rc ? rc : mdb_env_open(s->env, path, MDB_NOTLS, 0600);
+    rc = rc ? rc : mdb_env_open(s->env, path, MDB_NOTLS | flags, 0600);
     CHECK(rc != 0 || mdb_env_get_maxkeysize(s->env) >= TXN_KEY_MAX);
     return lmdb_error(rc);
 }
 
-int store_open_lmdb(const char *path, uint64_t map_size, struct store **ret_store) {
+static int open_store(const char *path, uint64_t map_size, unsigned flags, struct store **ret_store) {
     CHECK(map_size > 0);
     CHECK(map_size < UINT64_MAX - MAP_STEP);
     if (mkdir(path, 0700) != 0 && errno != EEXIST) {
@@ -379,7 +379,7 @@ int store_open_lmdb(const char *path, uint64_t map_size, struct store **ret_stor
     s->base.ops = &lmdb_store_ops;
     s->lock_fd = -1;
     int status = lock_directory(path, &s->lock_fd);
-    status = status ? status : open_environment(s, path, map_size);
+    status = status ? status : open_environment(s, path, map_size, flags);
     status = status ? status : open_tables(s);
     status = status ? status : sync_directories(path);
     if (status != 0) {
@@ -388,4 +388,13 @@ int store_open_lmdb(const char *path, uint64_t map_size, struct store **ret_stor
     }
     *ret_store = &s->base;
     return 0;
+}
+
+int store_open_lmdb(const char *path, uint64_t map_size, struct store **ret_store) {
+    return open_store(path, map_size, 0, ret_store);
+}
+
+/* LMDB's lock is one between threads and processes: the former are the caller's matter, the latter exclusive.lock's. */
+int store_open_lmdb_alone(const char *path, uint64_t map_size, struct store **ret_store) {
+    return open_store(path, map_size, MDB_NOLOCK, ret_store);
 }

@@ -3,7 +3,8 @@
  * a transaction starts with a reference to every root, and a node that anything else refers to is copied before it is
  * changed. So a snapshot costs nothing, an abort drops the changed roots, and a commit replaces the store's.
  *
- * For simulations: one thread, and the process aborts when memory runs out. */
+ * For simulations, and for what a larger store has to find again: one thread, and the process aborts when memory runs
+ * out. */
 #include "store.h"
 
 #include <stdlib.h>
