@@ -36,6 +36,10 @@
 /* What one transaction may hold in memory before it is committed, whoever waits for it. */
 #define TXN_BYTES_MAX ((uint64_t)16 << 20)
 #define TXN_BYTES_MAX_CHUNKS ((uint64_t)32 << 20)
+/* A small part of the capacity on a small node. */
+#define SEGMENT_BYTES ((uint64_t)8 << 20)
+#define SEGMENT_BYTES_MIN ((uint64_t)256 << 10)
+#define SEGMENT_SHARE 64
 #define NS_PER_MS UINT64_C(1000000)
 
 enum op_kind { OP_WRITE, OP_LAZY, OP_LATEST, OP_POOL };
@@ -487,6 +491,10 @@ void disk_read(struct disk *d, enum disk_env env, struct disk_op *op) {
     CHECK(env < DISK_ENVS);
     CHECK(op->run && op->done);
     CHECK(!d->stopped);
+    if (env == DISK_LOG) {
+        disk_read_latest(d, env, op); /* its store is for one thread */
+        return;
+    }
     pool_submit(d, &d->lanes[env], op);
 }
 
@@ -498,7 +506,7 @@ void disk_work(struct disk *d, struct disk_op *op) {
 
 struct disk_view *disk_view_open(struct disk *d, enum disk_env env) {
     struct txn *txn;
-    CHECK(env < DISK_ENVS);
+    CHECK(env < DISK_ENVS && env != DISK_LOG);
     CHECK(!d->stopped);
     for (size_t i = 0; i < DISK_VIEWS_MAX; i++) {
         struct disk_view *v = &d->views[i];
@@ -671,6 +679,12 @@ static uint64_t map_bytes(uint64_t capacity) {
     return capacity + capacity / 4 + (capacity < MAP_SLACK_MAX ? capacity : MAP_SLACK_MAX);
 }
 
+static uint32_t segment_bytes(uint64_t capacity) {
+    uint64_t share = capacity / SEGMENT_SHARE;
+    uint64_t bytes = share < SEGMENT_BYTES ? share : SEGMENT_BYTES;
+    return (uint32_t)(bytes > SEGMENT_BYTES_MIN ? bytes : SEGMENT_BYTES_MIN);
+}
+
 static int open_stores(struct disk *d) {
     static const char *const names[DISK_ENVS] = {[DISK_LOG] = "log", [DISK_META] = "meta", [DISK_CHUNKS] = "chunks"};
     if (d->capacity == 0) {
@@ -682,7 +696,9 @@ static int open_stores(struct disk *d) {
         if (length < 0 || (size_t)length >= sizeof(path)) {
             return ERR_INVALID;
         }
-        int status = store_open_lmdb(path, map_bytes(d->capacity), &d->stores[env]);
+        uint64_t map = map_bytes(d->capacity);
+        int status = env == DISK_LOG ? store_open_log(path, map, segment_bytes(d->capacity), &d->stores[env])
+                                     : store_open_lmdb(path, map, &d->stores[env]);
         if (status != 0) {
             return status;
         }
