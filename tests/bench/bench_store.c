@@ -7,7 +7,8 @@
  * the machine does hits all alike; a ratio is to the first of them, "file". One operation is one entry or value; a
  * group is what one commit makes durable.
  *
- *   log     entries at the end, the oldest deleted: as one value each, or together in values that fill pages.
+ *   log     entries at the end, the oldest deleted: as one value each ("values"), together in values that fill pages
+ *           ("blocks"), or the same with a write-ahead log ("ahead"), as nodes keep theirs.
  *           "file" overwrites a file made before, one write and one fdatasync a group; "file-growing" appends to one.
  *   upsert  values under keys drawn from KEYS. "file" writes the same bytes to random places of a file.
  *   chunk   whole chunks of 1 MiB */
@@ -37,6 +38,8 @@
 #define KEYS 16384
 #define GROUP_MAX 1024
 #define BYTES_MAX ((size_t)8 << 20) /* of one group */
+#define SEGMENT_SIZE (8u << 20)
+#define RIVALS_MAX 5
 #define PATH_SIZE 4096
 
 struct load {
@@ -51,6 +54,7 @@ struct rival {
     int (*commit)(struct rival *r, const struct load *l);
     size_t value_size; /* of a log's values */
     bool file, growing;
+    bool ahead; /* a write-ahead log */
     int fd;
     struct store *store;
     uint64_t offset;      /* in a file */
@@ -176,7 +180,11 @@ static int rival_open(struct bench *b, struct rival *r) {
         return ERR_INVALID;
     }
     r->fd = -1;
-    return r->file ? file_open(r, b, path) : store_open_lmdb(path, MAP_SIZE, &r->store);
+    if (r->file) {
+        return file_open(r, b, path);
+    }
+    return r->ahead ? store_open_log(path, MAP_SIZE, SEGMENT_SIZE, &r->store)
+                    : store_open_lmdb(path, MAP_SIZE, &r->store);
 }
 
 static void rival_close(struct rival *r) {
@@ -216,7 +224,7 @@ static void report(const struct bench *b, const struct load *l, const struct riv
 }
 
 static int compete(struct bench *b, const struct load *load, const struct rival *of, size_t count) {
-    struct rival rivals[4];
+    struct rival rivals[RIVALS_MAX];
     struct load l = *load;
     int status = 0;
     size_t opened = 0;
@@ -245,6 +253,7 @@ static int run(struct bench *b) {
         {.how = "file-growing", .file = true, .growing = true, .commit = file_append},
         {.how = "values", .commit = store_append, .value_size = ENTRY_SIZE},
         {.how = "blocks", .commit = store_append, .value_size = BLOCK_SIZE},
+        {.how = "ahead", .ahead = true, .commit = store_append, .value_size = BLOCK_SIZE},
     };
     static const struct rival upserts[] = {
         {.how = "file", .file = true, .commit = file_upsert},
