@@ -128,8 +128,12 @@ static void one_message(struct groups *g, uint32_t from, uint32_t group, struct 
     if (!row && (m->kind == RAFT_PREVOTE || m->kind == RAFT_VOTE)) {
         membership_stranger(r, from, m->from);
     }
-    m->from_node = from;
-    struct raft_event ev = {.kind = RAFT_EV_MESSAGE, .message = m};
+    struct raft_message taken = *m;
+    taken.from_node = from;
+    if (m->kind == RAFT_APPEND && replica_crowded(r)) {
+        taken.entry_count = 0; /* what the leader may say at any time; those entries come again, like lost ones */
+    }
+    struct raft_event ev = {.kind = RAFT_EV_MESSAGE, .message = &taken};
     int rc = replica_step(r, &ev); /* ERR_PROTOCOL: dropped */
     if (!rc && (m->kind == RAFT_APPEND || m->kind == RAFT_HEARTBEAT) && m->term >= raft_hard(r->raft).term) {
         r->led_ms = clock_now_ms(g->params.clock);

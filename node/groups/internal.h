@@ -29,7 +29,7 @@
 #define GROUPS_REMOVED_MAX 4
 #define GROUPS_RETRY_MS 1000    /* between repeats of a message of a move */
 #define GROUPS_ORPHAN_MS 10000  /* without a leader for this long: does it still belong? */
-#define GROUPS_LOG_STRETCH 4    /* a log may grow so many times too long while a snapshot is under way */
+#define GROUPS_LOG_STRETCH 4    /* a log may be so many times too long while a snapshot is sent, or the state lags */
 #define GROUPS_BALANCE_MS 1000  /* between looks at who should lead, */
 #define GROUPS_HANDING_MS 100   /* and while leaderships are handed over: */
 #define GROUPS_TRANSFERS_MAX 16 /* so many at once */
@@ -230,6 +230,9 @@ void replica_free(struct replica *r);
 int replica_step(struct replica *r, struct raft_event *event); /* fills in time and randomness */
 void replica_op_done(struct replica *r);                       /* one disk operation less */
 void pending_free(struct replica *r, struct pending *p);       /* takes it off the list, if it is on it */
+/* Its log is long, and cannot be shortened before what is committed is durable in the state: nothing more should go
+ * into it meanwhile. */
+bool replica_crowded(const struct replica *r);
 void replica_fail_waiting(struct replica *r, int status);
 void replica_reads_ready(struct replica *r);
 void replica_learn_route(struct replica *r);

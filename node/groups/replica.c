@@ -90,6 +90,11 @@ void replica_op_done(struct replica *r) {
     }
 }
 
+bool replica_crowded(const struct replica *r) {
+    uint64_t most = (uint64_t)GROUPS_LOG_STRETCH * r->groups->params.tuning.log_bytes_max;
+    return r->commit > r->saved && raft_log_bytes(r->raft) > most;
+}
+
 /* Another entry is committed in its place. Until then whoever leads next may have it in the log and commit it. */
 static bool is_replaced(const struct replica *r, const struct pending *p) {
     const struct raft_entry *e = p->index <= r->commit ? raft_entry_at(r->raft, p->index) : NULL;

@@ -105,6 +105,10 @@ uint64_t raft_durable(const struct raft *r) {
     return r->durable.index;
 }
 
+uint64_t raft_log_bytes(const struct raft *r) {
+    return r->log.bytes;
+}
+
 void raft_base(const struct raft *r, uint64_t *ret_index, uint64_t *ret_term, const struct raft_config **ret_config) {
     *ret_index = r->log.base_index;
     *ret_term = r->log.base_term;

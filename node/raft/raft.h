@@ -288,6 +288,8 @@ uint64_t raft_wake_ms(const struct raft *r);
 struct raft_hard raft_hard(const struct raft *r);
 /* The entries up to here are durable in the own log. */
 uint64_t raft_durable(const struct raft *r);
+/* Memory of the retained entries. */
+uint64_t raft_log_bytes(const struct raft *r);
 void raft_base(const struct raft *r, uint64_t *ret_index, uint64_t *ret_term, const struct raft_config **ret_config);
 struct raft_entry *raft_entry_at(const struct raft *r, uint64_t index); /* NULL outside the retained log; borrowed */
 const struct raft_config *raft_config(const struct raft *r);            /* effective */

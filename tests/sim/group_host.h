@@ -62,7 +62,7 @@ struct fixture {
     struct answer answers[ANSWERS_MAX];
     int asked;
     struct answer local;
-    uint32_t piece_bytes;
+    uint32_t piece_bytes, log_bytes_max;
     struct placement *placement;
 };
 
@@ -299,7 +299,7 @@ static inline void boot_groups(struct group_host *h) {
         .tuning = {.timing = {.heartbeat_ms = 150, .election_min_ms = 500, .election_max_ms = 1000},
                    .compact_entries = 256,
                    .compact_bytes = 65536,
-                   .log_bytes_max = 1u << 20,
+                   .log_bytes_max = h->fixture->log_bytes_max,
                    .moves_max = 4,
                    .snapshots_max = 6,
                    .piece_bytes = h->fixture->piece_bytes,
@@ -384,6 +384,7 @@ static inline int setup(void **state) {
     *state = f;
     assert_int_equal(crypto_init(), 0);
     f->piece_bytes = MACHINE_PIECE_MAX;
+    f->log_bytes_max = 1u << 20;
     const struct sim_options options = {.seed = 1, .hosts = HOSTS, .capacity_bytes = 1u << 30};
     const struct sim_program program = {.boot = boot, .dead = dead, .ctx = f};
     f->sim = sim_new(&options, &program);

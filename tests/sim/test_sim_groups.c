@@ -588,7 +588,9 @@ static void hold_many(struct fixture *f, const uint8_t *bytes) {
 
 /* What was held is one large batch, and its last entry stays needed while another group goes on. */
 static void a_large_batch_with_one_needed_entry_does_not_stay_for_ever(void **state) {
-    struct fixture *f = world(state, true);
+    struct fixture *f = *state;
+    f->log_bytes_max = HELD * LARGE;
+    (void)world(state, true);
     uint8_t *bytes = calloc(1, LARGE);
     assert_non_null(bytes);
     hold_many(f, bytes);
@@ -611,6 +613,112 @@ static void a_large_batch_with_one_needed_entry_does_not_stay_for_ever(void **st
     free(bytes);
 }
 
+/* ---- a state that lags --------------------------------------------------------------------------------------------
+ */
+
+#define LOG_MAX (5u << 20) /* four times the usual log_bytes_max, and what comes at once */
+#define PROPOSED_MAX (LOG_MAX + RAFT_PENDING_BYTES_MAX)
+#define MANY 60
+
+static void hang_state(struct fixture *f, uint64_t ms) {
+    sim_disk_hang_one(sim_host(f->sim, 1), DISK_META, sim_now_us(f->sim) + ms * SIM_MS);
+}
+
+/* Replica 9 of the root group leads, and appends one to what host 1 has, all of which is committed. */
+static void feed_next(struct fixture *f, const uint8_t *bytes) {
+    struct groups_glance glance;
+    struct raft_status st = root_log(f);
+    const struct raft_config *config;
+    uint64_t base, log_term;
+    groups_glance(f->hosts[1].groups, GROUPS_ROOT, &glance);
+    raft_base(glance.raft, &base, &log_term, &config);
+    if (st.last > base) {
+        log_term = raft_entry_at(glance.raft, st.last)->term;
+    }
+    uint64_t leads_in = st.leader == 9 ? st.term : st.term + 1;
+    struct raft_entry *e = raft_entry_new(st.last + 1, leads_in, RAFT_ENTRY_COMMAND, bytes, LARGE);
+    struct raft_message m = {.kind = RAFT_APPEND,
+                             .from = 9,
+                             .to = 1,
+                             .term = leads_in,
+                             .index = st.last,
+                             .log_term = log_term,
+                             .commit = st.last,
+                             .entry_count = 1,
+                             .entries = &e};
+    struct raft_batch batch;
+    struct buf *out = peers_control(f->hosts[LEADER].peers, 1);
+    assert_non_null(out);
+    peer_raft_begin(&batch, out);
+    assert_true(peer_raft_add(&batch, GROUPS_ROOT, &m));
+    peer_raft_end(&batch);
+    run_ms(f, 50);
+    raft_entry_unref(e);
+}
+
+/* Whoever cannot shorten its log takes no more into it, and goes on from there when it can. */
+static void a_follower_whose_state_lags_takes_no_endless_log(void **state) {
+    struct fixture *f = world(state, true);
+    uint8_t *bytes = calloc(1, LARGE);
+    uint64_t before = root_log(f).last;
+    assert_non_null(bytes);
+    hang_state(f, 6000);
+    for (int i = 0; i < MANY; i++) {
+        feed_next(f, bytes);
+        assert_true(root_log(f).log_bytes < LOG_MAX);
+    }
+    uint64_t stopped_at = root_log(f).last;
+    assert_in_range(stopped_at, before + 10, before + MANY - 10);
+    run_ms(f, 5000);
+    for (int i = 0; i < MANY; i++) {
+        feed_next(f, bytes);
+        assert_true(root_log(f).log_bytes < LOG_MAX);
+    }
+    assert_true(root_log(f).last > stopped_at + MANY / 2);
+    free(bytes);
+}
+
+static void on_counted(void *ctx, int status, const struct raft_config *config, const uint8_t *result, size_t size) {
+    (void)config;
+    (void)result;
+    (void)size;
+    assert_int_equal(status, 0);
+    (*(int *)ctx)++;
+}
+
+static uint64_t arc_log_bytes(struct fixture *f) {
+    struct groups_glance glance;
+    struct raft_status st;
+    groups_glance(f->hosts[1].groups, ARC, &glance);
+    assert_non_null(glance.raft);
+    raft_status(glance.raft, &st);
+    return st.log_bytes;
+}
+
+static void a_leader_whose_state_lags_proposes_no_endless_log(void **state) {
+    struct fixture *f = world(state, true);
+    struct buf command;
+    uint64_t most = 0;
+    int answered = 0;
+    buf_init(&command, LARGE);
+    memset(buf_extend(&command, LARGE), 0, LARGE);
+    groups_set_placement(f->hosts[1].groups, f->members, NULL); /* whom to ask */
+    hang_state(f, 5000);
+    for (int i = 0; i < MANY; i++) {
+        groups_propose(f->hosts[1].groups, ARC, &command, 60000, on_counted, &answered);
+    }
+    for (int i = 0; i < 4500; i++) {
+        run_ms(f, 1);
+        most = arc_log_bytes(f) > most ? arc_log_bytes(f) : most;
+    }
+    assert_int_equal(answered, 0);
+    assert_in_range(most, 1u << 20, PROPOSED_MAX);
+    run_ms(f, 30000);
+    assert_int_equal(answered, MANY);
+    assert_true(arc_log_bytes(f) < LOG_MAX);
+    buf_release(&command);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(a_removed_replica_never_comes_back),
@@ -630,6 +738,8 @@ int main(void) {
         TEST(a_put_whose_leader_leads_no_more_may_yet_be_committed),
         TEST(a_put_answered_at_commit_tells_the_time_that_it_gets),
         TEST(a_command_without_a_stamp_is_no_command),
+        TEST(a_follower_whose_state_lags_takes_no_endless_log),
+        TEST(a_leader_whose_state_lags_proposes_no_endless_log),
         TEST(a_refusal_is_told_unless_an_earlier_attempt_may_succeed),
         TEST(a_large_batch_with_one_needed_entry_does_not_stay_for_ever),
     };
