@@ -281,7 +281,8 @@ struct files_put *files_put_begin(struct files *f, const struct files_put_params
     p->params = *params;
     p->timer.fire = put_fire;
     buf_init(&p->fill, CHUNK_STORED_MAX);
-    random_fill(f->params.random, p->version.bytes, sizeof(p->version.bytes));
+    put_u64(p->version.bytes, random_u64(f->params.random));
+    put_u64(p->version.bytes + sizeof(uint64_t), random_u64(f->params.random));
     put_progress(p);
     TAILQ_INSERT_TAIL(&f->puts, p, link);
     timer_start(f->params.timers, &p->timer, p->progress_ms + FILES_WATCH_MS);

@@ -155,22 +155,15 @@ int machine_apply(struct txn *t, const struct machine_arc *arc, uint64_t stamp_m
                   struct buf *result, struct machine_effects *effects) {
     struct applying a = {.t = t, .arc = arc, .stamp_ms = stamp_ms, .effects = effects};
     struct command c;
+    struct chunk_ref space[COMMAND_CHUNKS_MAX];
     CHECK(arc->root || arc->first <= arc->last);
-    buf_init(&a.row, MACHINE_ROW_MAX);
-    struct chunk_ref *space = malloc(COMMAND_CHUNKS_MAX * sizeof(*space));
-    int rc = space ? 0 : ERR_NOMEM;
-    if (rc != 0) {
-        goto done;
-    }
     if (command_decode(command, size, space, &c) != 0 || !belongs(arc, &c)) {
         command_result_encode(&(struct command_result){.status = ERR_INVALID}, result);
-        rc = result->error;
-        goto done;
+        return result->error;
     }
-    rc = c.client != 0 ? apply_once(&a, &c, result) : apply_command(&a, &c, result);
-done:
+    buf_init(&a.row, MACHINE_ROW_MAX);
+    int rc = c.client != 0 ? apply_once(&a, &c, result) : apply_command(&a, &c, result);
     buf_release(&a.row);
-    free(space);
     return rc;
 }
 
@@ -183,12 +176,11 @@ static bool blind(const struct command *c) {
 bool machine_foretell(const struct machine_arc *arc, uint64_t stamp_ms, const uint8_t *command, size_t size,
                       struct buf *result) {
     struct command c;
-    struct chunk_ref *space = malloc(COMMAND_CHUNKS_MAX * sizeof(*space));
-    bool known = space && command_decode(command, size, space, &c) == 0 && belongs(arc, &c) && blind(&c);
+    struct chunk_ref space[COMMAND_CHUNKS_MAX];
+    bool known = command_decode(command, size, space, &c) == 0 && belongs(arc, &c) && blind(&c);
     if (known) {
         command_result_encode(&(struct command_result){.version = c.u.put.version, .modified_ms = stamp_ms}, result);
         known = result->error == 0;
     }
-    free(space);
     return known;
 }

@@ -1,7 +1,7 @@
-/* Secrets come straight from the kernel; the many numbers that only decide a choice or a delay come from a pool that is
- * filled from the kernel now and then, because a system call for each would be felt (the core draws one for every
- * step). What has been handed out is wiped from the pool at once. The process does not fork, so no two pools are
- * ever the same. */
+/* Secrets come straight from the kernel; the many numbers that only decide a choice or a delay, or need only differ,
+ * come from a pool, because a system call for each would be felt (the core draws one for every step). It is filled now
+ * and then with the stream of a key from the kernel. What has been handed out is wiped from the pool at once. The
+ * process does not fork, so no two pools are ever the same. */
 #include "random.h"
 
 #include <sodium.h>
@@ -45,12 +45,19 @@ void random_fill(struct random *r, void *out, size_t size) {
     randombytes_buf(out, size);
 }
 
+static void refill(struct random *r) {
+    uint8_t key[randombytes_SEEDBYTES];
+    randombytes_buf(key, sizeof key);
+    randombytes_buf_deterministic(r->pool, sizeof r->pool, key);
+    sodium_memzero(key, sizeof key);
+    r->used = 0;
+}
+
 uint64_t random_u64(struct random *r) {
     CHECK(r->magic == RANDOM_MAGIC);
     uint64_t v;
     if (r->used == sizeof r->pool) {
-        randombytes_buf(r->pool, sizeof r->pool);
-        r->used = 0;
+        refill(r);
     }
     CHECK(r->used <= sizeof r->pool - sizeof v);
     memcpy(&v, r->pool + r->used, sizeof v);
