@@ -301,6 +301,7 @@ void plan_heal(struct plan *p) {
     sim_heal(s);
     for (uint32_t number = 1; number <= p->swarm->count; number++) {
         sim_cancel(s, &p->hosts[number - 1].restart);
+        swarm_end_now(p->swarm, number);
         sim_disk_repair(plan_host(p, number));
         if (!sim_host_up(plan_host(p, number)) && is_member(p, number)) {
             sim_host_start(plan_host(p, number));

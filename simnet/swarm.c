@@ -81,6 +81,13 @@ static void go_down(struct event *e) {
     }
 }
 
+void swarm_end_now(struct swarm *w, uint32_t number) {
+    struct swarm_node *n = swarm_node(w, number);
+    if (n->down.slot != 0) {
+        go_down(&n->down);
+    }
+}
+
 static void tune(const struct swarm *w, uint32_t host, struct node_tuning *t) {
     if (w->odd) {
         tuning_draw(t, w->seed, host);

@@ -68,6 +68,8 @@ void swarm_damaged(struct swarm *w, uint32_t host, const struct digest *d);
 bool swarm_is_damaged(const struct swarm *w, uint32_t host, const struct digest *d);
 /* The host has begun to join, and has not left. */
 bool swarm_present(struct swarm *w, uint32_t number);
+/* Whoever has failed or left, and is about to go down, is down. */
+void swarm_end_now(struct swarm *w, uint32_t number);
 /* The host, which must be down, loses its disk and with it its identity; what it was stays a member until somebody
  * dismisses it. */
 void swarm_reborn(struct swarm *w, uint32_t number);
