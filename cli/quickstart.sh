@@ -17,7 +17,7 @@ dir=${SHOAL_QUICKSTART:-$here/build/quickstart}
 if [ ${#dir} -gt 90 ]; then
 	dir=${TMPDIR:-/tmp}/shoal-quickstart
 fi
-packages="gcc libc6-dev cmake ninja-build pkg-config libsodium-dev libuv1-dev liblmdb-dev libisal-dev libbsd-dev
+packages="gcc libc6-dev cmake ninja-build pkg-config libsodium-dev libuv1-dev liblmdb-dev libisal-dev libcbor-dev libbsd-dev
 uthash-dev libcmocka-dev"
 
 say() {

@@ -17,7 +17,7 @@ failed=0
 export LC_ALL=C
 
 packages='gcc libc6-dev binutils cmake ninja-build pkg-config clang clang-format clang-tidy llvm
-    libsodium-dev libuv1-dev liblmdb-dev libisal-dev libbsd-dev uthash-dev libcmocka-dev jq iproute2'
+    libsodium-dev libuv1-dev liblmdb-dev libisal-dev libcbor-dev libbsd-dev uthash-dev libcmocka-dev jq iproute2'
 
 say() {
     printf '%s\n' "$*"

@@ -1,12 +1,16 @@
-/* A CBOR (RFC 8949) writer and a reader with a sticky error, of the few types that are used: no allocation is driven by
- * what the bytes claim. Deterministic encoding (RFC 8949 §4.2): definite lengths, shortest integers; the reader refuses
- * anything else, and maps, tags and floats. */
+/* A CBOR (RFC 8949) writer and a reader with a sticky error, over libcbor's streaming encoder and decoder: no
+ * allocation is driven by what the bytes claim. Deterministic encoding (RFC 8949 §4.2): definite lengths, shortest
+ * integers; the reader refuses anything else, and tags and floats. */
 #ifndef SHOAL_CODEC_H
 #define SHOAL_CODEC_H
 
 #include <stdbool.h>
 
 #include "buf.h"
+
+/* Hidden, because libcbor's item interface, which is not used here, exports functions by two of these names: its own
+ * calls must go on finding its own. */
+#pragma GCC visibility push(hidden)
 
 /* Writing: appends to a struct buf, whose sticky error covers everything. */
 void cbor_put_uint(struct buf *b, uint64_t v);
@@ -36,5 +40,7 @@ uint64_t cbor_get_array(struct cbor_reader *r, uint64_t max); /* number of items
 void cbor_expect_array(struct cbor_reader *r, uint64_t count);
 /* The whole input was read and nothing was wrong: 0 or ERR_PROTOCOL. */
 int cbor_finish(struct cbor_reader *r);
+
+#pragma GCC visibility pop
 
 #endif

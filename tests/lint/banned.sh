@@ -7,7 +7,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 cd "$1"
 
 everywhere='strcpy strcat strncpy strncat sprintf vsprintf gets strtok rand srand random srandom alloca tmpnam mktemp
-    atoi atol atoll setjmp longjmp'
+    atoi atol atoll cbor_load setjmp longjmp'
 # node/uv is the real world; cli and tests are single-threaded programs around it.
 not_in_node='strerror localtime gmtime ctime asctime getenv setenv putenv readdir_r strtok_r system popen fork exit'
 # What a sans-IO core takes from its ports instead. uv, store (LMDB) and the programs are the ports.

@@ -46,6 +46,7 @@ BEGIN {
     foreign("^uv\\.h$", "node/uv tests/unit tests/e2e tests/bench")
     foreign("^lmdb\\.h$", "node/store tests/unit")
     foreign("^sodium(\\.h|/)", "crypto node/uv tests/unit tests/fuzz")
+    foreign("^cbor(\\.h|/)", "node/base")
     # The world outside: only through a port. (bsd/sys/queue.h is a set of macros.)
     world = "node/uv node/store cli simnet tests/unit tests/sim tests/fuzz tests/e2e tests/bench"
     foreign("^(unistd|fcntl|signal|poll|pthread|threads|dirent|netdb|time|dlfcn|syslog)\\.h$", world)
