@@ -394,7 +394,17 @@ int store_open_lmdb(const char *path, uint64_t map_size, struct store **ret_stor
     return open_store(path, map_size, 0, ret_store);
 }
 
-/* LMDB's lock is one between threads and processes: the former are the caller's matter, the latter exclusive.lock's. */
+/* LMDB's lock is one between threads and processes: the former are the caller's matter, the latter exclusive.lock's.
+ * What is read may have been left in the kernel's memory by a process that was killed; the caller takes it for durable.
+ */
 int store_open_lmdb_alone(const char *path, uint64_t map_size, struct store **ret_store) {
-    return open_store(path, map_size, MDB_NOLOCK, ret_store);
+    int status = open_store(path, map_size, MDB_NOLOCK, ret_store);
+    if (status == 0) {
+        status = lmdb_error(mdb_env_sync(((struct lmdb_store *)*ret_store)->env, 1));
+        if (status != 0) {
+            store_close(*ret_store);
+            *ret_store = NULL;
+        }
+    }
+    return status;
 }

@@ -6,7 +6,10 @@
  *                        └─ others ────▶ rows: LMDB, committed with a mark when a segment begins
  *   commit = the record is written and flushed
  *
- * So what was committed is: the rows as LMDB has them, then the records after its mark. */
+ * So what was committed is: the rows as LMDB has them, then the records after its mark.
+ *
+ * A value that stays would hold up all segments after its own. When little of what the files hold is needed, a turn
+ * writes what the oldest segment still has once more, at the end. */
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -26,6 +29,13 @@
 /* In the rows, under a table that has no others: last (8), segment (8), oldest (8). */
 #define MARK_KEY "wal"
 #define MARK_SIZE 24
+
+/* What a value counts as, so that an empty one counts, too. */
+#define VALUE_BYTES(size) ((uint64_t)(size) + OP_HEAD)
+/* Files that may be there however little of them is needed; and beyond, the share that is. */
+#define CARRY_SEGMENTS 4
+#define CARRY_SHARE 4
+#define CARRY_PER_TURN 2
 
 /* Tables have their numbers in the log. */
 _Static_assert(TABLE_LOCAL == 0 && TABLE_HARD == 1 && TABLE_LOG == 2, "part of the format");
@@ -54,8 +64,8 @@ struct log_txn {
     struct txn *index;
     struct txn *rows; /* a read transaction of its own; NULL: the store's rows_txn */
     bool rows_written;
-    int64_t added;  /* values in the segment in use */
-    uint64_t *left; /* segments of values that are needed no more */
+    uint64_t added;     /* bytes of values in the segment in use */
+    struct place *left; /* values that are needed no more */
     size_t left_count, left_capacity;
 };
 
@@ -142,22 +152,26 @@ static int rows_catch_up(struct log_store *s) {
     CHECK(!s->rows_txn);
     int status = wal_scan(s->wal, s->mark.last, record_rows, s);
     s->rows_behind = status != 0;
+    if (status != 0 && s->rows_txn) {
+        store_abort(s->rows_txn);
+        s->rows_txn = NULL;
+    }
     return status;
 }
 
 /* ---- the index ---- */
 
-static int note_left(struct log_txn *t, uint64_t segment) {
+static int note_left(struct log_txn *t, const struct place *p) {
     if (t->left_count == t->left_capacity) {
         size_t capacity = t->left_capacity ? t->left_capacity * 2 : 16;
-        uint64_t *larger = realloc(t->left, capacity * sizeof(*larger));
+        struct place *larger = realloc(t->left, capacity * sizeof(*larger));
         if (!larger) {
             return ERR_NOMEM;
         }
         t->left = larger;
         t->left_capacity = capacity;
     }
-    t->left[t->left_count++] = segment;
+    t->left[t->left_count++] = *p;
     return 0;
 }
 
@@ -168,7 +182,8 @@ static int index_leave(struct log_txn *t, struct slice key) {
     if (status != 0) {
         return status;
     }
-    return note_left(t, place_decode(stored).segment);
+    const struct place p = place_decode(stored);
+    return note_left(t, &p);
 }
 
 static int index_put(struct log_txn *t, struct slice key, const struct place *p) {
@@ -179,7 +194,7 @@ static int index_put(struct log_txn *t, struct slice key, const struct place *p)
     }
     place_encode(stored, p);
     status = txn_put(t->index, TABLE_LOG, key, (struct slice){stored, sizeof(stored)});
-    t->added += status == 0;
+    t->added += status == 0 ? VALUE_BYTES(p->size) : 0;
     return status;
 }
 
@@ -192,8 +207,72 @@ static void index_settle(const struct log_txn *t, uint64_t segment) {
     struct wal *w = t->store->wal;
     wal_need(w, segment, t->added);
     for (size_t i = 0; i < t->left_count; i++) {
-        wal_need(w, t->left[i], -1);
+        wal_need_not(w, t->left[i].segment, VALUE_BYTES(t->left[i].size));
     }
+    wal_trim(w);
+}
+
+/* *ret_offset is where the value will be. */
+static int record_op(struct wal *w, uint8_t what, enum txn_table table, struct slice key, struct slice value,
+                     uint32_t *ret_offset) {
+    uint8_t head[OP_HEAD] = {what, (uint8_t)table};
+    put_u16(head + 2, (uint16_t)key.size);
+    put_u32(head + 4, (uint32_t)value.size);
+    int status = wal_append(w, head, sizeof(head), ret_offset);
+    status = status ? status : wal_append(w, key.bytes, key.size, ret_offset);
+    return status ? status : wal_append(w, value.bytes, value.size, ret_offset);
+}
+
+/* ---- values that stay ---- */
+
+static int carry_record(void *ctx, const struct wal_record *r) {
+    struct log_txn *t = ctx;
+    struct log_store *s = t->store;
+    struct op op;
+    uint32_t at = 0;
+    int status;
+    while ((status = op_next(r, &at, &op)) == 0) {
+        const struct place old = {r->segment, r->offset + op.value_offset, (uint32_t)op.value.size};
+        struct place p = {wal_segment(s->wal), 0, old.size};
+        struct slice stored;
+        if (op.what != OP_PUT || op.table != TABLE_LOG || txn_get(t->index, TABLE_LOG, op.key, &stored) != 0) {
+            continue;
+        }
+        const struct place has = place_decode(stored);
+        if (has.segment != old.segment || has.offset != old.offset) {
+            continue; /* it was put again later */
+        }
+        status = record_op(s->wal, OP_PUT, TABLE_LOG, op.key, op.value, &p.offset);
+        status = status ? status : index_put(t, op.key, &p);
+        if (status != 0) {
+            return status;
+        }
+    }
+    return status == ERR_NOT_FOUND ? 0 : status;
+}
+
+static int carry_oldest(struct log_store *s) {
+    struct log_txn t = {.store = s};
+    int status = store_begin(s->index, true, &t.index);
+    if (status != 0) {
+        return status;
+    }
+    status = wal_begin(s->wal);
+    status = status ? status : wal_scan_oldest(s->wal, carry_record, &t);
+    status = status ? status : wal_write(s->wal);
+    if (status == 0) {
+        CHECK(store_commit(t.index) == 0);
+        index_settle(&t, wal_segment(s->wal));
+    } else {
+        store_abort(t.index);
+    }
+    free(t.left);
+    return status;
+}
+
+static bool carry_due(const struct log_store *s) {
+    uint64_t segments = wal_segment(s->wal) - wal_oldest(s->wal);
+    return segments > CARRY_SEGMENTS && wal_needed_bytes(s->wal) < wal_used_bytes(s->wal) / CARRY_SHARE;
 }
 
 /* ---- transactions ---- */
@@ -227,21 +306,14 @@ static int log_txn_seek(struct txn *base, enum txn_table table, struct slice key
     return status ? status : place_read(t->store, stored, ret_value);
 }
 
-/* Returns where the value will be. */
-static uint32_t record_op(struct wal *w, uint8_t what, enum txn_table table, struct slice key, struct slice value) {
-    uint8_t head[OP_HEAD] = {what, (uint8_t)table};
-    put_u16(head + 2, (uint16_t)key.size);
-    put_u32(head + 4, (uint32_t)value.size);
-    (void)wal_append(w, head, sizeof(head));
-    (void)wal_append(w, key.bytes, key.size);
-    return wal_append(w, value.bytes, value.size);
-}
-
 static int log_txn_put(struct txn *base, enum txn_table table, struct slice key, struct slice value) {
     struct log_txn *t = log_txn_of(base);
     struct log_store *s = t->store;
     struct place p = {.segment = wal_segment(s->wal), .size = (uint32_t)value.size};
-    p.offset = record_op(s->wal, OP_PUT, table, key, value);
+    int status = record_op(s->wal, OP_PUT, table, key, value, &p.offset);
+    if (status != 0) {
+        return status;
+    }
     if (table == TABLE_LOG) {
         return index_put(t, key, &p);
     }
@@ -249,15 +321,16 @@ static int log_txn_put(struct txn *base, enum txn_table table, struct slice key,
     return txn_put(s->rows_txn, table, key, value);
 }
 
-static int log_txn_del(struct txn *base, enum txn_table table, struct slice key) {
+static int log_txn_del(struct txn *base, enum txn_table table, struct slice lent_key) {
     struct log_txn *t = log_txn_of(base);
     struct log_store *s = t->store;
+    uint8_t bytes[TXN_KEY_MAX]; /* what was lent is gone once it is deleted */
+    uint32_t offset;
+    memcpy(bytes, lent_key.bytes, lent_key.size);
+    const struct slice key = {bytes, lent_key.size};
+    t->rows_written = t->rows_written || table != TABLE_LOG;
     int status = table == TABLE_LOG ? index_del(t, key) : txn_del(s->rows_txn, table, key);
-    if (status == 0) {
-        t->rows_written = t->rows_written || table != TABLE_LOG;
-        (void)record_op(s->wal, OP_DEL, table, key, (struct slice){0});
-    }
-    return status;
+    return status ? status : record_op(s->wal, OP_DEL, table, key, (struct slice){0}, &offset);
 }
 
 static void log_txn_free(struct log_txn *t) {
@@ -307,7 +380,6 @@ static int log_txn_commit(struct txn *base) {
     }
     CHECK(store_commit(t->index) == 0); /* in memory, and without an error before */
     index_settle(t, segment);
-    wal_trim(s->wal);
     log_txn_free(t);
     return 0;
 }
@@ -340,9 +412,14 @@ static int turn(struct log_store *s) {
     s->rows_txn = NULL;
     (void)txn_put(txn, TABLE_LOG, key, (struct slice){value, sizeof(value)});
     status = store_commit(txn);
-    if (status == 0) {
-        s->mark = mark;
-        wal_marked(s->wal, &mark);
+    if (status != 0) {
+        s->rows_behind = true;
+        return status;
+    }
+    s->mark = mark;
+    wal_marked(s->wal, &mark);
+    for (int i = 0; i < CARRY_PER_TURN && status == 0 && carry_due(s); i++) {
+        status = carry_oldest(s);
     }
     return status;
 }
@@ -370,13 +447,14 @@ static int log_store_begin(struct store *base, bool write, struct txn **ret_txn)
     if (!s->rows_txn) {
         status = store_begin(s->rows, false, &t->rows);
     }
+    status = status || !write ? status : wal_begin(s->wal);
     status = status ? status : store_begin(s->index, write, &t->index);
     if (status != 0) {
+        if (t->rows) {
+            store_abort(t->rows);
+        }
         free(t);
         return status;
-    }
-    if (write) {
-        wal_begin(s->wal);
     }
     s->writing = write;
     s->readers += !write;
@@ -431,7 +509,7 @@ static int record_index(void *ctx, const struct wal_record *r) {
         }
         status = op.what == OP_PUT ? index_put(&rec->txn, op.key, &p) : index_del(&rec->txn, op.key);
         if (status == 0 && op.what == OP_PUT) {
-            wal_need(rec->store->wal, r->segment, 1);
+            wal_need(rec->store->wal, r->segment, VALUE_BYTES(p.size));
         }
         /* What is deleted may have been in a segment that is not there any more. */
         if (status != 0 && status != ERR_NOT_FOUND) {
@@ -451,7 +529,7 @@ static int recover_index(struct log_store *s) {
     int rc = store_commit(rec.txn.index);
     status = status ? status : rc;
     for (size_t i = 0; i < rec.txn.left_count && status == 0; i++) {
-        wal_need(s->wal, rec.txn.left[i], -1);
+        wal_need_not(s->wal, rec.txn.left[i].segment, VALUE_BYTES(rec.txn.left[i].size));
     }
     free(rec.txn.left);
     return status;
@@ -493,6 +571,7 @@ int store_open_log(const char *path, uint64_t map_size, uint32_t segment_bytes, 
         log_store_close(&s->base);
         return status;
     }
+    wal_trim(s->wal);
     wal_forget(s->wal); /* nobody reads yet */
     *ret_store = &s->base;
     return 0;

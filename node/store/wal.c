@@ -34,9 +34,10 @@ struct segment {
     uint64_t first; /* record */
     uint64_t last;  /* first - 1: none */
     uint64_t salt;
-    uint32_t slot; /* of its file */
-    uint32_t end;  /* behind its last record */
-    int64_t needed;
+    uint32_t slot;   /* of its file */
+    uint32_t tail;   /* its last record, or its head */
+    uint32_t end;    /* behind that */
+    uint64_t needed; /* bytes */
     uint8_t *map;
     size_t map_size;
 };
@@ -44,8 +45,7 @@ struct segment {
 struct wal {
     char path[PATH_SIZE];
     uint32_t segment_bytes;
-    uint64_t marked_oldest;
-    bool turned;              /* since the opening */
+    uint64_t marked_oldest, marked_segment;
     int error;                /* sticky */
     int fd;                   /* of the segment in use; -1: none yet */
     bool direct;              /* fd bypasses the page cache */
@@ -148,6 +148,7 @@ static int segment_read_head(struct segment *s) {
     s->first = get_u64(p + 24);
     s->salt = get_u64(p + 32);
     s->last = s->first - 1;
+    s->tail = 0;
     s->end = BLOCK;
     return s->number == 0 || s->first == 0 ? ERR_CORRUPT : 0;
 }
@@ -174,6 +175,7 @@ static int segment_check(struct segment *s) {
     CHECK(s->end == BLOCK && s->last + 1 == s->first);
     while (record_at(s, s->end, &r) && r.number == s->last + 1) {
         s->last++;
+        s->tail = s->end;
         s->end = blocks_up((uint64_t)r.offset + r.size);
     }
     for (uint32_t offset = s->end; offset < s->map_size; offset += BLOCK) {
@@ -184,32 +186,36 @@ static int segment_check(struct segment *s) {
     return 0;
 }
 
-int wal_scan(struct wal *w, uint64_t after, wal_visit *visit, void *ctx) {
+static int segment_scan(const struct wal *w, struct segment *s, uint64_t after, wal_visit *visit, void *ctx) {
     struct wal_record r;
-    for (size_t i = w->gone; i < w->count; i++) {
-        struct segment *s = &w->segments[i];
-        struct segment at = *s;
-        at.last = s->first - 1;
-        at.end = BLOCK;
-        if (s->last <= after || s->end == BLOCK) {
-            continue;
+    int status = segment_look(w, s);
+    struct segment at = *s;
+    at.last = s->first - 1;
+    at.end = BLOCK;
+    while (status == 0 && at.last < s->last) {
+        if (!record_at(&at, at.end, &r) || r.number != at.last + 1) {
+            return ERR_CORRUPT; /* it was there before */
         }
-        int status = segment_look(w, s);
-        at.map = s->map;
-        at.map_size = s->map_size;
-        while (status == 0 && at.last < s->last) {
-            if (!record_at(&at, at.end, &r)) {
-                return ERR_CORRUPT; /* it was there before */
-            }
-            at.last = r.number;
-            at.end = blocks_up((uint64_t)r.offset + r.size);
-            status = r.number > after ? visit(ctx, &r) : 0;
-        }
-        if (status != 0) {
-            return status;
+        at.last = r.number;
+        at.end = blocks_up((uint64_t)r.offset + r.size);
+        status = r.number > after ? visit(ctx, &r) : 0;
+    }
+    return status;
+}
+
+int wal_scan(struct wal *w, uint64_t after, wal_visit *visit, void *ctx) {
+    int status = 0;
+    for (size_t i = w->gone; i < w->count && status == 0; i++) {
+        if (w->segments[i].last > after && w->segments[i].end > BLOCK) {
+            status = segment_scan(w, &w->segments[i], after, visit, ctx);
         }
     }
-    return 0;
+    return status;
+}
+
+int wal_scan_oldest(struct wal *w, wal_visit *visit, void *ctx) {
+    CHECK(w->gone < w->count);
+    return segment_scan(w, &w->segments[w->gone], 0, visit, ctx);
 }
 
 int wal_bytes(struct wal *w, uint64_t segment, uint32_t offset, uint32_t size, const uint8_t **ret_bytes) {
@@ -288,7 +294,7 @@ static int buffer_reserve(struct wal *w, size_t size) {
     return 0;
 }
 
-void wal_begin(struct wal *w) {
+int wal_begin(struct wal *w) {
     if (w->buffer_size > BUFFER_KEPT) {
         free(w->buffer);
         w->buffer = NULL;
@@ -297,23 +303,24 @@ void wal_begin(struct wal *w) {
     w->size = 0;
     w->buffer_error = buffer_reserve(w, RECORD_HEAD);
     w->size = w->buffer_error ? 0 : RECORD_HEAD;
+    return w->buffer_error;
 }
 
-uint32_t wal_append(struct wal *w, const void *bytes, size_t size) {
-    CHECK(w->turned && w->count > 0);
+int wal_append(struct wal *w, const void *bytes, size_t size, uint32_t *ret_offset) {
+    CHECK(w->fd >= 0);
     if (!w->buffer_error) {
         CHECK(w->size >= RECORD_HEAD);
         w->buffer_error = size > RECORD_MAX - w->size ? ERR_TOO_LARGE : buffer_reserve(w, w->size + size);
     }
     if (w->buffer_error) {
-        return 0;
+        return w->buffer_error;
     }
-    uint32_t offset = newest(w)->end + (uint32_t)w->size;
+    *ret_offset = newest(w)->end + (uint32_t)w->size;
     if (size > 0) {
         memcpy(w->buffer + w->size, bytes, size);
     }
     w->size += size;
-    return offset;
+    return 0;
 }
 
 size_t wal_pending_bytes(const struct wal *w) {
@@ -322,7 +329,7 @@ size_t wal_pending_bytes(const struct wal *w) {
 
 int wal_write(struct wal *w) {
     struct segment *s = newest(w);
-    CHECK(w->turned && w->fd >= 0);
+    CHECK(!wal_turn_due(w) || s->end >= w->segment_bytes);
     int status = w->error ? w->error : w->buffer_error;
     uint32_t size = blocks_up(w->size);
     status = status ? status : buffer_reserve(w, size);
@@ -340,8 +347,9 @@ int wal_write(struct wal *w) {
     status = write_durable(w, p, size, s->end);
     if (status == 0) {
         s->last++;
+        s->tail = s->end;
         s->end += size;
-        wal_begin(w);
+        (void)wal_begin(w); /* an error is found by whoever appends */
     }
     return status;
 }
@@ -391,9 +399,17 @@ static int slot_open(struct wal *w, uint32_t slot, int flags) {
     if (w->fd < 0) {
         return io_error();
     }
-    int rc = posix_fallocate(w->fd, 0, blocks_up(w->segment_bytes));
-    if (rc == ENOSPC || rc == EDQUOT || rc == EFBIG) {
-        return ERR_NO_SPACE;
+    int rc;
+    do {
+        rc = posix_fallocate(w->fd, 0, blocks_up(w->segment_bytes));
+    } while (rc == EINTR);
+    if (rc == EIO || rc == ENOMEM) {
+        errno = rc;
+        return io_error();
+    }
+    /* A full disk may have given what it had left; a file that grows may yet find enough. */
+    if (rc != 0 && flags != 0 && ftruncate(w->fd, 0) != 0) {
+        return io_error();
     }
     int now = fcntl(w->fd, F_GETFL);
     w->direct = now >= 0 && fcntl(w->fd, F_SETFL, now | O_DIRECT) == 0;
@@ -447,51 +463,63 @@ static int write_head(struct wal *w, struct segment *s) {
 }
 
 bool wal_turn_due(const struct wal *w) {
-    return !w->turned || newest(w)->end >= w->segment_bytes;
+    return w->fd < 0 || newest(w)->number != w->marked_segment || newest(w)->end >= w->segment_bytes;
 }
 
-int wal_turn(struct wal *w) {
+static int segment_begin(struct wal *w) {
     struct segment s = {.number = 1, .first = 1, .end = BLOCK};
-    if (w->error) {
-        return w->error;
-    }
     if (w->count > 0) {
         s.number = newest(w)->number + 1;
         s.first = newest(w)->last + 1;
     }
     s.last = s.first - 1;
+    int status = slot_take(w, &s.slot);
+    status = status ? status : write_head(w, &s);
+    return status ? status : segment_add(w, &s);
+}
+
+int wal_turn(struct wal *w) {
+    if (w->error) {
+        return w->error;
+    }
     if (w->fd >= 0) {
         (void)close(w->fd); /* everything in it was flushed */
         w->fd = -1;
     }
-    int status = slot_take(w, &s.slot);
-    status = status ? status : write_head(w, &s);
-    status = status ? status : segment_add(w, &s);
-    if (status != 0) {
-        return fail(w, status);
-    }
-    w->turned = true;
-    wal_begin(w);
-    return 0;
+    /* One that an earlier opening began and could not mark is as good as a new one. */
+    bool begun = w->count > 0 && newest(w)->number > w->marked_segment;
+    int status = begun ? slot_open(w, newest(w)->slot, 0) : segment_begin(w);
+    status = status ? status : wal_begin(w);
+    return status ? fail(w, status) : 0;
 }
 
-/* Files that are too many go, the oldest first. A failure to delete one costs its room, nothing else. */
-void wal_marked(struct wal *w, const struct wal_mark *mark) {
+/* A failure to delete a file costs its room, nothing else. */
+static void slot_delete(const struct wal *w, uint32_t slot) {
     char path[PATH_SIZE];
+    if (path_of(w, slot, path) == 0) {
+        (void)unlink(path);
+    }
+}
+
+/* Files that are too many go, the oldest first. */
+void wal_marked(struct wal *w, const struct wal_mark *mark) {
     CHECK(mark->oldest >= w->marked_oldest && mark->segment == newest(w)->number);
     w->marked_oldest = mark->oldest;
+    w->marked_segment = mark->segment;
     while (w->gone > SPARES_MAX && w->segments[0].number < mark->oldest) {
-        if (path_of(w, w->segments[0].slot, path) == 0) {
-            (void)unlink(path);
-        }
+        slot_delete(w, w->segments[0].slot);
         segments_drop_first(w);
     }
 }
 
-void wal_need(struct wal *w, uint64_t segment, int64_t change) {
+void wal_need(struct wal *w, uint64_t segment, uint64_t bytes) {
+    find(w, segment)->needed += bytes;
+}
+
+void wal_need_not(struct wal *w, uint64_t segment, uint64_t bytes) {
     struct segment *s = find(w, segment);
-    s->needed += change;
-    CHECK(s->needed >= 0);
+    CHECK(s->needed >= bytes);
+    s->needed -= bytes;
 }
 
 void wal_trim(struct wal *w) {
@@ -515,10 +543,18 @@ uint64_t wal_last(const struct wal *w) {
 
 uint64_t wal_used_bytes(const struct wal *w) {
     uint64_t used = 0;
-    for (size_t i = w->gone; i < w->count; i++) {
-        used += w->segments[i].end;
+    for (size_t i = 0; i < w->count; i++) {
+        used += w->segments[i].end > w->segment_bytes ? w->segments[i].end : w->segment_bytes;
     }
     return used;
+}
+
+uint64_t wal_needed_bytes(const struct wal *w) {
+    uint64_t needed = 0;
+    for (size_t i = w->gone; i < w->count; i++) {
+        needed += w->segments[i].needed;
+    }
+    return needed;
 }
 
 /* ---- opening ---- */
@@ -575,48 +611,83 @@ static int open_files(struct wal *w) {
     return status;
 }
 
-/* What is older than the mark's oldest segment was needed no more, and may have been overwritten or deleted. What is
- * newer than its segment in use began at openings that ended before they could make a mark, and has no records. */
+/* What is older than the mark's oldest segment is needed no more, and may have been overwritten or deleted, or not.
+ * What is newer than its segment in use began at openings that ended before they could make a mark, and has no records.
+ */
 static int check_segments(struct wal *w, const struct wal_mark *mark) {
-    qsort(w->segments, w->count, sizeof(w->segments[0]), by_number);
+    if (w->count > 1) {
+        qsort(w->segments, w->count, sizeof(w->segments[0]), by_number);
+    }
+    while (w->count > 0 && w->segments[0].number < mark->oldest) {
+        w->gone = 1;
+        segments_drop_first(w);
+    }
     for (size_t i = 0; i < w->count; i++) {
         struct segment *s = &w->segments[i];
-        if (i > 0 && s->number != s[-1].number + 1) {
-            return ERR_CORRUPT;
-        }
-        if (s->number < mark->oldest) {
-            w->gone++;
-            continue;
-        }
-        if (segment_check(s) != 0 || (i > w->gone && s->first != s[-1].last + 1) ||
-            (s->number > mark->segment && s->last >= s->first)) {
+        if ((i > 0 && s->number != s[-1].number + 1) || segment_check(s) != 0 ||
+            (i > 0 && s->first != s[-1].last + 1) || (s->number > mark->segment && s->last >= s->first)) {
             return ERR_CORRUPT;
         }
     }
     if (mark->segment == 0) {
         return 0;
     }
-    bool whole = w->gone < w->count && w->segments[w->gone].number == mark->oldest &&
-                 newest(w)->number >= mark->segment && wal_last(w) >= mark->last;
+    bool whole = w->count > 0 && w->segments[0].number == mark->oldest && newest(w)->number >= mark->segment &&
+                 wal_last(w) >= mark->last;
     return whole ? 0 : ERR_CORRUPT;
 }
 
-/* What was read may be in the kernel's memory alone, left there by a process that was killed. */
-static int sync_segments(const struct wal *w) {
-    char path[PATH_SIZE];
-    for (size_t i = w->gone; i < w->count; i++) {
-        int status = path_of(w, w->segments[i].slot, path);
-        int fd = status ? -1 : open(path, O_WRONLY | O_CLOEXEC);
-        if (fd < 0) {
-            return status ? status : io_error();
-        }
-        status = fdatasync(fd) == 0 ? 0 : io_error();
-        (void)close(fd);
-        if (status != 0) {
-            return status;
+/* What was read may be in the kernel's memory alone, left there by a process that was killed, or by a flush that
+ * failed: the end is written again, with the same bytes, so that this flush cannot but concern it. */
+static int sync_segment(struct wal *w, struct segment *s) {
+    int status = segment_look(w, s);
+    if (status != 0) {
+        return status;
+    }
+    status = slot_open(w, s->slot, 0);
+    uint8_t *copy = status ? NULL : aligned_alloc(BLOCK, s->end - s->tail);
+    if (copy) {
+        memcpy(copy, s->map + s->tail, s->end - s->tail);
+        status = write_durable(w, copy, s->end - s->tail, s->tail);
+    } else {
+        status = status ? status : ERR_NOMEM;
+    }
+    free(copy);
+    if (w->fd >= 0) {
+        (void)close(w->fd);
+        w->fd = -1;
+    }
+    return status;
+}
+
+/* Once all is known to be whole, the files that are none of it go. */
+static void delete_others(const struct wal *w) {
+    DIR *dir = opendir(w->path);
+    const struct dirent *entry;
+    while (dir && (entry = readdir(dir)) != NULL) {
+        uint32_t slot = slot_of(entry->d_name);
+        if (slot < SLOTS_MAX && !slot_in_use(w, slot)) {
+            slot_delete(w, slot);
         }
     }
-    return 0;
+    if (dir) {
+        (void)closedir(dir);
+    }
+}
+
+static int open_log(struct wal *w, const struct wal_mark *mark) {
+    int status = open_files(w);
+    status = status ? status : check_segments(w, mark);
+    for (size_t i = 0; i < w->count && status == 0; i++) {
+        status = sync_segment(w, &w->segments[i]);
+    }
+    if (status != 0) {
+        return status;
+    }
+    delete_others(w);
+    bool goes_on = w->count > 0 && newest(w)->number == mark->segment && newest(w)->end < w->segment_bytes;
+    status = goes_on ? slot_open(w, newest(w)->slot, 0) : 0;
+    return status ? status : wal_begin(w);
 }
 
 int wal_open(const char *path, uint32_t segment_bytes, const struct wal_mark *mark, struct wal **ret_wal) {
@@ -628,10 +699,9 @@ int wal_open(const char *path, uint32_t segment_bytes, const struct wal_mark *ma
     w->fd = -1;
     w->segment_bytes = segment_bytes;
     w->marked_oldest = mark->oldest;
+    w->marked_segment = mark->segment;
     int length = snprintf(w->path, sizeof(w->path), "%s", path);
-    int status = length < 0 || (size_t)length >= sizeof(w->path) ? ERR_INVALID : open_files(w);
-    status = status ? status : check_segments(w, mark);
-    status = status ? status : sync_segments(w);
+    int status = length < 0 || (size_t)length >= sizeof(w->path) ? ERR_INVALID : open_log(w, mark);
     if (status != 0) {
         wal_close(w);
         return status;

@@ -14,8 +14,9 @@
  * look like a record.
  *
  * At an opening, a record that does not match ends its segment: it is the write that a crash interrupted, and nobody
- * was told that it is durable. Anything else that is missing is damage, and reported: the owner says which segments
- * must be there (`struct wal_mark`), numbers have no gaps, and nothing that matches follows in the segment.
+ * was told that it is durable. (Damage to the very last record looks the same.) Anything else that is missing is
+ * damage, and reported: the owner says which segments must be there (`struct wal_mark`), numbers have no gaps, and
+ * nothing that matches follows in the segment.
  *
  * For one thread. A failed write or flush is final: whether what was given to the disk before is there is not known any
  * more, so every later call returns the error again. */
@@ -54,17 +55,20 @@ void wal_close(struct wal *w); /* NULL is fine */
  * wal_forget. */
 int wal_scan(struct wal *w, uint64_t after, wal_visit *visit, void *ctx);
 
-/* The next segment begins when the one in use is full, and, after wal_open, before the first record. Then the owner
- * makes the mark durable, and says so by wal_marked: only from then on are files of segments before mark->oldest used
+/* The same for all records of the oldest segment that is needed. */
+int wal_scan_oldest(struct wal *w, wal_visit *visit, void *ctx);
+
+/* The next segment begins when the one in use is full, or there is none. Then the owner makes the mark durable, and
+ * says so by wal_marked: only from then on may records be written, and files of segments before mark->oldest be used
  * again. ERR_NO_SPACE, ERR_IO, ERR_NOMEM. */
 bool wal_turn_due(const struct wal *w);
 int wal_turn(struct wal *w);
 void wal_marked(struct wal *w, const struct wal_mark *mark);
 
-/* The record being made: begin, append, then write it or begin again. wal_append returns where the bytes will lie in
- * the file; its error is sticky, and returned by wal_write. */
-void wal_begin(struct wal *w);
-uint32_t wal_append(struct wal *w, const void *bytes, size_t size);
+/* The record being made: begin, append, then write it or begin again. wal_append tells where the bytes will lie in the
+ * file. An error is sticky until the next wal_begin. ERR_NOMEM, ERR_TOO_LARGE. */
+int wal_begin(struct wal *w);
+int wal_append(struct wal *w, const void *bytes, size_t size, uint32_t *ret_offset);
 size_t wal_pending_bytes(const struct wal *w);
 int wal_write(struct wal *w); /* durable when it returns 0. ERR_NO_SPACE, ERR_IO, ERR_NOMEM, ERR_TOO_LARGE */
 
@@ -74,12 +78,14 @@ void wal_forget(struct wal *w); /* what was read is not needed any more */
 
 /* How much of a segment is needed, as the owner counts it. wal_trim lets go of the oldest segments of which nothing is.
  */
-void wal_need(struct wal *w, uint64_t segment, int64_t change);
+void wal_need(struct wal *w, uint64_t segment, uint64_t bytes);
+void wal_need_not(struct wal *w, uint64_t segment, uint64_t bytes);
 void wal_trim(struct wal *w);
 
 uint64_t wal_segment(const struct wal *w); /* in use */
 uint64_t wal_oldest(const struct wal *w);
-uint64_t wal_last(const struct wal *w);       /* number of the last record */
-uint64_t wal_used_bytes(const struct wal *w); /* of the segments that are needed */
+uint64_t wal_last(const struct wal *w);         /* number of the last record */
+uint64_t wal_used_bytes(const struct wal *w);   /* of all files */
+uint64_t wal_needed_bytes(const struct wal *w); /* as the owner counts them */
 
 #endif

@@ -162,6 +162,21 @@ static uint64_t random_next(uint64_t *seed) {
     return x ^ x >> 31;
 }
 
+/* Deletes some keys in a row; the store itself hands them on, from what it has just found. */
+static void random_range(struct txn *const *twins, size_t count, uint64_t *seed) {
+    static const enum txn_table tables[] = {TABLE_LOG, TABLE_HARD, TABLE_LOCAL};
+    uint8_t first[2] = {7, (uint8_t)(random_next(seed) % 24)};
+    uint8_t last[2] = {7, (uint8_t)(first[1] + random_next(seed) % 4)};
+    enum txn_table table = tables[random_next(seed) % 3];
+    size_t deleted[2];
+    for (size_t i = 0; i < count; i++) {
+        assert_int_equal(
+            txn_del_range(twins[i], table, (struct slice){first, 2}, (struct slice){last, 2}, SIZE_MAX, &deleted[i]),
+            0);
+        assert_int_equal(deleted[i], deleted[0]);
+    }
+}
+
 /* Puts under few keys, small or large, or deletes. */
 static void random_step(struct txn *const *twins, size_t count, uint64_t *seed) {
     static uint8_t bytes[VALUE_MAX];
@@ -171,6 +186,10 @@ static void random_step(struct txn *const *twins, size_t count, uint64_t *seed) 
     size_t size = random_next(seed) % (table == TABLE_LOG ? VALUE_MAX : 200);
     bool del = random_next(seed) % 3 == 0;
     int first = 0;
+    if (random_next(seed) % 8 == 0) {
+        random_range(twins, count, seed);
+        return;
+    }
     memset(bytes, (int)(random_next(seed) & 0xff), size);
     for (size_t i = 0; i < count; i++) {
         int status = del ? txn_del(twins[i], table, (struct slice){key, 2})
@@ -313,6 +332,7 @@ static void test_an_abort_takes_nothing_else(void **state) {
     expect_one(p->store, TABLE_HARD, "vote", "3");
 }
 
+/* One value stays, as many others come and go. */
 static void test_files_are_used_again(void **state) {
     struct place *p = *state;
     static uint8_t bytes[30000];
@@ -327,23 +347,65 @@ static void test_files_are_used_again(void **state) {
             (void)snprintf(old, sizeof(old), "m%06u", i - 4);
             assert_int_equal(txn_del(t, TABLE_LOG, text(old)), 0);
         }
-        if (i == 150) {
-            assert_int_equal(txn_del(t, TABLE_LOG, text("kept")), 0);
-        }
         assert_int_equal(store_commit(t), 0);
-        if (i == 149) {
-            assert_true(count_files(p, "wal-") > 30); /* one old value holds up all */
-            expect_one(p->store, TABLE_LOG, "kept", "for long");
+        assert_true(count_files(p, "wal-") <= 12);
+        assert_true(store_used_bytes(p->store) <= 12 * 2 * SEGMENT_BYTES);
+        if (i % 50 == 0) {
             reopen(p);
             expect_one(p->store, TABLE_LOG, "kept", "for long");
         }
     }
-    assert_true(count_files(p, "wal-") <= 8);
-    assert_true(store_used_bytes(p->store) < 20 * sizeof(bytes));
     expect_one(p->store, TABLE_HARD, "term", "9");
+    del_one(p->store, TABLE_LOG, "kept");
     reopen(p);
     expect_one(p->store, TABLE_LOG, "kept", NULL);
     expect_one(p->store, TABLE_HARD, "term", "9");
+}
+
+/* What is needed is more than a share of the files: it stays where it is. */
+static void test_much_that_is_needed_stays(void **state) {
+    struct place *p = *state;
+    static uint8_t bytes[30000];
+    uint8_t key[4];
+    struct slice got;
+    for (uint32_t i = 0; i < 100; i++) {
+        struct txn *t = begin(p->store, true);
+        put_u32(key, i);
+        memset(bytes, (int)i, sizeof(bytes));
+        assert_int_equal(txn_put(t, TABLE_LOG, (struct slice){key, 4}, (struct slice){bytes, sizeof(bytes)}), 0);
+        assert_int_equal(store_commit(t), 0);
+    }
+    assert_true(store_used_bytes(p->store) >= 100 * sizeof(bytes));
+    reopen(p);
+    struct txn *t = begin(p->store, false);
+    for (uint32_t i = 0; i < 100; i++) {
+        put_u32(key, i);
+        memset(bytes, (int)i, sizeof(bytes));
+        assert_int_equal(txn_get(t, TABLE_LOG, (struct slice){key, 4}, &got), 0);
+        assert_int_equal(got.size, sizeof(bytes));
+        assert_memory_equal(got.bytes, bytes, sizeof(bytes));
+    }
+    store_abort(t);
+}
+
+static void test_restarts_and_small_commits_take_no_room(void **state) {
+    struct place *p = *state;
+    char value[16];
+    put_one(p->store, TABLE_LOG, "kept", "for long");
+    for (unsigned i = 0; i < 60; i++) {
+        reopen(p);
+        (void)snprintf(value, sizeof(value), "%u", i);
+        put_one(p->store, TABLE_HARD, "term", value);
+    }
+    assert_true(count_files(p, "wal-") <= 6);
+    for (unsigned i = 0; i < 400; i++) {
+        (void)snprintf(value, sizeof(value), "%u", i);
+        put_one(p->store, TABLE_HARD, "term", value);
+    }
+    assert_true(count_files(p, "wal-") <= 10);
+    reopen(p);
+    expect_one(p->store, TABLE_HARD, "term", "399");
+    expect_one(p->store, TABLE_LOG, "kept", "for long");
 }
 
 static void test_a_record_may_be_larger_than_a_segment(void **state) {
@@ -487,6 +549,33 @@ static void test_a_crash_in_a_turn(void **state) {
     store_close(crashed);
 }
 
+/* A file system may forget that a file was deleted. */
+static void test_a_deleted_file_may_come_back(void **state) {
+    struct place *p = *state;
+    static uint8_t bytes[30000];
+    char first[2 * PATH_SIZE], saved[2 * PATH_SIZE];
+    off_t last = 0, end = 0;
+    put_one(p->store, TABLE_LOG, "a", "1");
+    newest_file(p->dir, first, &last, &end);
+    (void)snprintf(saved, sizeof(saved), "%s/saved", p->root);
+    copy_file(first, saved);
+    del_one(p->store, TABLE_LOG, "a");
+    for (unsigned i = 0; i < 40; i++) {
+        struct txn *t = begin(p->store, true);
+        assert_int_equal(txn_put(t, TABLE_LOG, text("b"), (struct slice){bytes, sizeof(bytes)}), 0);
+        assert_int_equal(store_commit(t), 0);
+    }
+    put_one(p->store, TABLE_LOG, "c", "3");
+    store_close(p->store);
+    p->store = NULL;
+    (void)snprintf(first, sizeof(first), "%s/wal-77", p->dir);
+    copy_file(saved, first);
+    assert_int_equal(open_dir(p->dir, &p->store), 0);
+    expect_one(p->store, TABLE_LOG, "a", NULL);
+    expect_one(p->store, TABLE_LOG, "c", "3");
+    assert_int_equal(access(first, F_OK), -1);
+}
+
 /* ---- damage ---- */
 
 static void test_damage_before_the_end_is_reported(void **state) {
@@ -607,11 +696,14 @@ int main(void) {
         TEST(test_a_transaction_sees_what_it_wrote),
         TEST(test_an_abort_takes_nothing_else),
         TEST(test_files_are_used_again),
+        TEST(test_much_that_is_needed_stays),
+        TEST(test_restarts_and_small_commits_take_no_room),
         TEST(test_a_record_may_be_larger_than_a_segment),
         TEST(test_what_was_committed_survives_a_crash),
         TEST(test_a_torn_record_ends_the_log),
         TEST(test_every_damaged_byte_of_the_last_record_is_seen),
         TEST(test_a_crash_in_a_turn),
+        TEST(test_a_deleted_file_may_come_back),
         TEST(test_damage_before_the_end_is_reported),
         TEST(test_a_missing_end_or_file_is_reported),
         TEST(test_foreign_files_and_formats),
