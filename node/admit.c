@@ -188,6 +188,9 @@ int node_status(void *node, struct client_message *out, struct client_member *ro
         }
         struct client_member *row = &rows[count++];
         *row = (struct client_member){.node = m->node, .state = (uint8_t)m->state, .capacity = m->capacity};
+        if (m->node == n->swarm.self && n->gone) {
+            row->state = MEMBER_GONE; /* it may be all that we heard of its epoch */
+        }
         row->replicas = m->node <= MEMBERS_MAX ? replicas[m->node] : 0;
         memcpy(row->id, m->id, sizeof(row->id));
         memcpy(row->addr, m->addr, sizeof(row->addr));

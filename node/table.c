@@ -83,19 +83,19 @@ static void save_done(struct disk_op *op, int status) {
     free(op);
 }
 
-static void save(struct node *n, uint64_t since) {
-    size_t total = members_count(n->members), count = 0;
+static void save(struct node *n, const struct members *table, uint64_t since) {
+    size_t total = members_count(table), count = 0;
     struct save_op *s = calloc(1, sizeof(*s) + total * sizeof(s->rows[0]));
     CHECK(s);
     for (size_t i = 0; i < total; i++) {
-        const struct member *row = members_at(n->members, i);
+        const struct member *row = members_at(table, i);
         if (row->changed > since || since == 0) {
             s->rows[count++] = *row;
         }
     }
     s->op.run = save_run;
     s->op.done = save_done;
-    s->epoch = members_epoch(n->members);
+    s->epoch = members_epoch(table);
     s->count = count;
     disk_write(n->params.disk, DISK_LOG, &s->op);
 }
@@ -114,7 +114,7 @@ int table_adopt(struct node *n, struct members *table) {
     struct members *old = n->members;
     struct placement *placed = NULL, *before = n->placement;
     uint64_t since = members_epoch(old);
-    if (members_epoch(table) <= since) {
+    if (n->gone || members_epoch(table) <= since) {
         members_free(table);
         return 0;
     }
@@ -131,7 +131,7 @@ int table_adopt(struct node *n, struct members *table) {
     }
     members_free(old);
     placement_free(before);
-    save(n, since);
+    save(n, table, since);
     const struct member *self = members_find(table, n->swarm.self);
     if (self && self->state == MEMBER_GONE) {
         leave(n);
@@ -170,20 +170,22 @@ static int add_missing(struct members *table, const struct members *old, uint64_
     return 0;
 }
 
-/* Our own row is all that we hear of this epoch; nobody will ask us for the rest. */
+/* Our own row is all that we hear of this epoch. It is written for the next start; the copy that others may ask for as
+ * long as we run stays at the epoch that it is whole in. */
 void table_farewell(struct node *n, uint64_t epoch, const struct member *row) {
     struct members *table = NULL;
-    if (n->state < NODE_STARTING || n->state == NODE_STOPPED || epoch <= members_epoch(n->members) ||
+    uint64_t since = members_epoch(n->members);
+    if (n->state < NODE_STARTING || n->state == NODE_STOPPED || n->gone || row->changed <= since ||
         members_new(&table)) {
         return;
     }
     int rc = members_apply(table, row, epoch);
     rc = rc ? rc : add_missing(table, n->members, epoch);
-    if (rc) {
-        members_free(table);
-        return;
+    if (!rc) {
+        save(n, table, since);
+        leave(n);
     }
-    (void)table_adopt(n, table);
+    members_free(table);
 }
 
 int table_take_delta(struct node *n, const uint8_t *bytes, size_t size) {

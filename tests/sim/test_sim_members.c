@@ -626,6 +626,49 @@ static void one_that_slept_judges_nobody(void **state) {
     end(&w);
 }
 
+/* Blocks or frees the paths between the host and all that are near. */
+static void block_from_near(struct world *w, const bool *far, uint32_t number, bool blocked) {
+    for (uint32_t near = 1; near <= w->swarm.count; near++) {
+        if (!far[near]) {
+            sim_link_block(w->swarm.sim, number, near, blocked);
+            sim_link_block(w->swarm.sim, near, number, blocked);
+        }
+    }
+}
+
+/* Whoever is told that it is gone hears its own row and no other: nobody takes the table of that epoch from it. */
+static void one_that_is_told_to_go_spreads_no_table(void **state) {
+    (void)state;
+    for (uint64_t seed = 1; seed <= 2; seed++) {
+        struct world w = {0};
+        bool far[NODES_MAX + 1] = {false};
+        uint32_t victim = 0, other = 0, near = 1, dead = NODES_MAX;
+        begin(&w, seed, NODES_MAX, GRACE_MS);
+        sim_host_crash(sim_host(w.swarm.sim, dead), SIM_CRASH_POWER);
+        expect_state(&w, dead, MEMBER_OUT, 60 * (uint64_t)SIM_SECOND);
+        expect_replaced(&w, dead);
+        choose_minority(&w, far, &victim, &other);
+        while (far[near]) {
+            near++;
+        }
+        block_from_near(&w, far, victim, true);
+        block_from_near(&w, far, other, true);
+        run_ms(&w, 5000);
+        assert_int_equal(change(&w, near, CLIENT_DISMISS, dead, true), 0);
+        assert_int_equal(change(&w, near, CLIENT_DISMISS, victim, true), 0);
+        swarm_node(&w.swarm, dead)->left = true;
+        assert_int_equal(state_at(&w, victim, dead), MEMBER_OUT);
+        assert_int_equal(state_at(&w, other, dead), MEMBER_OUT);
+        block_from_near(&w, far, victim, false);
+        expect_left(&w, victim);
+        sim_heal(w.swarm.sim);
+        expect_state(&w, victim, MEMBER_GONE, 10 * (uint64_t)SIM_SECOND);
+        expect_state(&w, dead, MEMBER_GONE, 10 * (uint64_t)SIM_SECOND);
+        expect_whole(&w);
+        end(&w);
+    }
+}
+
 /* ---- a lost disk ------------------------------------------------------------------------------------------------- */
 
 static void a_machine_without_its_disk_is_another_member(void **state) {
@@ -837,6 +880,7 @@ int main(void) {
         cmocka_unit_test(a_majority_is_never_out),
         cmocka_unit_test(one_whom_others_hear_is_not_out),
         cmocka_unit_test(one_that_slept_judges_nobody),
+        cmocka_unit_test(one_that_is_told_to_go_spreads_no_table),
         cmocka_unit_test(a_machine_without_its_disk_is_another_member),
         cmocka_unit_test(members_come_and_go_and_files_stay),
     };
