@@ -233,10 +233,34 @@ struct swarm_node *swarm_node(struct swarm *w, uint32_t number) {
     return &w->nodes[number - 1];
 }
 
+static bool same_rows(const struct members *a, const struct members *b) {
+    bool same = members_count(a) == members_count(b);
+    for (size_t i = 0; same && i < members_count(a); i++) {
+        const struct member *x = members_at(a, i), *y = members_at(b, i);
+        same = x->node == y->node && x->state == y->state && x->changed == y->changed && x->capacity == y->capacity &&
+               memcmp(x->id, y->id, sizeof(x->id)) == 0 && strcmp(x->addr, y->addr) == 0 &&
+               strcmp(x->zone, y->zone) == 0;
+    }
+    return same;
+}
+
+/* Copies of the member table of one epoch are the same. */
+static void compare_tables(struct swarm *w, uint32_t i) {
+    const struct members *mine = node_members(w->nodes[i].node);
+    for (uint32_t j = 0; j < i; j++) {
+        const struct members *other = w->nodes[j].ready ? node_members(w->nodes[j].node) : NULL;
+        if (other && members_epoch(other) == members_epoch(mine) && !same_rows(other, mine)) {
+            swarm_fail(w, "nodes %" PRIu32 " and %" PRIu32 " have other member tables of epoch %" PRIu64, j + 1, i + 1,
+                       members_epoch(mine));
+        }
+    }
+}
+
 void swarm_check(struct swarm *w) {
     for (uint32_t i = 0; i < w->count; i++) {
         if (w->nodes[i].ready) {
             node_invariant(w->nodes[i].node);
+            compare_tables(w, i);
         }
     }
     witness_sample(w->witness);

@@ -73,7 +73,7 @@ void swarm_end_now(struct swarm *w, uint32_t number);
 /* The host, which must be down, loses its disk and with it its identity; what it was stays a member until somebody
  * dismisses it. */
 void swarm_reborn(struct swarm *w, uint32_t number);
-/* Every node's own checks, and one more look at the tables. */
+/* Every node's own checks, their copies of the member table against each other, and one more look at the groups'. */
 void swarm_check(struct swarm *w);
 
 #endif
