@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/statvfs.h>
+#include <time.h>
 
 #include "check.h"
 #include "errors.h"
@@ -41,6 +42,11 @@
 #define SEGMENT_BYTES_MIN ((uint64_t)256 << 10)
 #define SEGMENT_SHARE 64
 #define NS_PER_MS UINT64_C(1000000)
+/* The log's writer pauses between commits, the longer the more operations the last one held: a commit costs the
+ * processors the same for one as for many, and so does what it sets in motion. Who comes alone need not wait: the next
+ * operation of a single client takes longer to arrive. */
+#define GATHER_NS_PER_OP (NS_PER_MS / 5)
+#define GATHER_NS_MAX NS_PER_MS
 
 enum op_kind { OP_WRITE, OP_LAZY, OP_LATEST, OP_POOL };
 
@@ -63,6 +69,8 @@ struct writer {
     _Atomic uint64_t commits;
     /* The writer thread alone: */
     uint64_t refreshed_ns;
+    uint64_t committed_ns;
+    uint64_t gather_ns;      /* how long to pause after the last commit */
     struct txn *txn;         /* open; or NULL */
     bool holds_plain;        /* the transaction */
     bool hurried;            /* hurry, as last seen */
@@ -244,17 +252,32 @@ static uint64_t writer_patience_ns(const struct writer *w) {
     return w->hurry || now_ns >= w->due_ns ? 0 : w->due_ns - now_ns;
 }
 
+static void writer_gather(struct writer *w) {
+    uint64_t now_ns = uv_hrtime(), until_ns = w->committed_ns + w->gather_ns;
+    if (now_ns < until_ns) {
+        const struct timespec left = {.tv_nsec = (long)(until_ns - now_ns)};
+        CHECK(until_ns - now_ns <= GATHER_NS_MAX);
+        (void)nanosleep(&left, NULL);
+    }
+    w->gather_ns = 0;
+}
+
 /* Waits for operations and takes what one transaction may hold; takes none when nothing came for a while. False when
  * the writer is to end. */
 static bool writer_take(struct writer *w, struct op_queue *ret_ops) {
     *ret_ops = (struct op_queue){0};
+    writer_gather(w);
     uv_mutex_lock(&w->mutex);
     uint64_t patience_ns = writer_patience_ns(w);
     if (!w->queue.first && !w->stop && patience_ns > 0) {
         (void)uv_cond_timedwait(&w->wake, &w->mutex, patience_ns);
     }
-    for (size_t count = 0; w->queue.first && count < batch_max(w->env); count++) {
+    size_t count = 0;
+    for (; w->queue.first && count < batch_max(w->env); count++) {
         queue_push(ret_ops, queue_pop(&w->queue));
+    }
+    if (w->env == DISK_LOG && count > 0) {
+        w->gather_ns = count < GATHER_NS_MAX / GATHER_NS_PER_OP ? count * GATHER_NS_PER_OP : GATHER_NS_MAX;
     }
     w->hurried = w->hurry;
     bool stop = w->stop;
@@ -272,6 +295,7 @@ static int writer_commit(struct writer *w) {
     }
     w->holds_plain = false;
     w->waiting_count = 0;
+    w->committed_ns = uv_hrtime();
     atomic_fetch_add(&w->commits, 1);
     finish_all(w->disk, &w->run, &w->waiting);
     return 0;
