@@ -83,6 +83,14 @@ static void comes_right(struct script *s, struct cores *c) {
     }
 }
 
+/* The same of five, once nobody is cut off any more. */
+static void comes_right_together(struct script *s, struct cores *c) {
+    for (uint64_t id = 1; id <= 5; id++) {
+        cores_isolate(c, id, false);
+    }
+    comes_right(s, c);
+}
+
 /* ---- configurations ---------------------------------------------------------------------------------------------- */
 
 void scenario_config_on_append(struct script *s) {
@@ -105,10 +113,7 @@ void scenario_config_on_append(struct script *s) {
     cores_pass(c, LONG_MS);
     script_expect(s, !cores_leads(c, 2) && !cores_leads(c, 3), "the old half elects a leader by itself");
     script_expect(s, !cores_leads(c, 4) && !cores_leads(c, 5), "the new half elects a leader by itself");
-    for (uint64_t id = 1; id <= 5; id++) {
-        cores_isolate(c, id, false);
-    }
-    comes_right(s, c);
+    comes_right_together(s, c);
     cores_free(c);
 }
 
@@ -129,10 +134,7 @@ void scenario_new_half_alone(struct script *s) {
     cores_isolate(c, 1, true);
     cores_pass(c, LONG_MS);
     script_expect(s, !cores_leads(c, 4) && !cores_leads(c, 5), "the new half elects a leader by itself");
-    for (uint64_t id = 1; id <= 5; id++) {
-        cores_isolate(c, id, false);
-    }
-    comes_right(s, c);
+    comes_right_together(s, c);
     cores_free(c);
 }
 
@@ -560,10 +562,7 @@ void scenario_ack_aba(struct script *s) {
                  "the old acknowledgement arrives");
     script_expect(s, cores_status(c, 1).commit == before, "an acknowledgement of an earlier term counts");
     cores_hold(c, 1, 3, 0);
-    for (uint64_t id = 1; id <= 5; id++) {
-        cores_isolate(c, id, false);
-    }
-    comes_right(s, c);
+    comes_right_together(s, c);
     cores_free(c);
 }
 
