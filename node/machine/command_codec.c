@@ -119,7 +119,7 @@ static void get_name_put(struct cbor_reader *r, struct chunk_ref *space, struct 
     struct content content;
     fields_get_name(r, &out->u.put.name);
     fields_get_version(r, &out->u.put.version);
-    fields_require(r, !version_is_zero(&out->u.put.version));
+    field_require(r, !version_is_zero(&out->u.put.version));
     out->u.put.size = cbor_get_uint(r, UINT64_MAX);
     out->u.put.condition = (enum name_condition)cbor_get_uint(r, CONDITION_MATCH);
     fields_get_version(r, &out->u.put.match);
@@ -134,15 +134,15 @@ static void get_name_rm(struct cbor_reader *r, struct chunk_ref *space, struct c
     (void)space;
     fields_get_name(r, &out->u.rm.name);
     out->u.rm.condition = (enum name_condition)cbor_get_uint(r, CONDITION_MATCH);
-    fields_require(r, out->u.rm.condition != CONDITION_ABSENT);
+    field_require(r, out->u.rm.condition != CONDITION_ABSENT);
     fields_get_version(r, &out->u.rm.match);
 }
 
 static void get_refs(struct cbor_reader *r, struct chunk_ref *space, struct command *out) {
     fields_get_version(r, &out->u.refs.version);
-    fields_require(r, !version_is_zero(&out->u.refs.version));
+    field_require(r, !version_is_zero(&out->u.refs.version));
     out->u.refs.chunk_count = fields_get_chunks(r, space);
-    fields_require(r, out->u.refs.chunk_count > 0);
+    field_require(r, out->u.refs.chunk_count > 0);
     out->u.refs.chunks = space;
     if (out->kind == COMMAND_REF_ADD) {
         fields_get_name(r, &out->u.refs.name);
@@ -153,7 +153,7 @@ static void get_version(struct cbor_reader *r, struct chunk_ref *space, struct c
     (void)space;
     fields_get_name(r, &out->u.version.name);
     fields_get_version(r, &out->u.version.version);
-    fields_require(r, !version_is_zero(&out->u.version.version));
+    field_require(r, !version_is_zero(&out->u.version.version));
 }
 
 static void get_init(struct cbor_reader *r, struct chunk_ref *space, struct command *out) {
@@ -167,7 +167,7 @@ static void get_ticket(struct cbor_reader *r, struct chunk_ref *space, struct co
     cbor_get_fixed(r, out->u.ticket.id, sizeof(out->u.ticket.id));
     fields_get_digest(r, &out->u.ticket.verifier);
     out->u.ticket.expires_ms = cbor_get_uint(r, UINT64_MAX);
-    out->u.ticket.uses = fields_get_u32(r);
+    out->u.ticket.uses = field_get_u32(r);
 }
 
 static void get_join(struct cbor_reader *r, struct chunk_ref *space, struct command *out) {
@@ -177,7 +177,7 @@ static void get_join(struct cbor_reader *r, struct chunk_ref *space, struct comm
     fields_get_digest(r, &out->u.join.proof);
     fields_get_last_member(r, &out->u.join.row);
     const struct member *row = &out->u.join.row;
-    fields_require(r, row->node == 0 && row->state == MEMBER_JOINING && row->changed == 0);
+    field_require(r, row->node == 0 && row->state == MEMBER_JOINING && row->changed == 0);
 }
 
 static void get_member(struct cbor_reader *r, struct chunk_ref *space, struct command *out) {
@@ -187,7 +187,7 @@ static void get_member(struct cbor_reader *r, struct chunk_ref *space, struct co
 
 static void get_state(struct cbor_reader *r, struct chunk_ref *space, struct command *out) {
     (void)space;
-    out->u.state.node = fields_get_u32(r);
+    out->u.state.node = field_get_u32(r);
     out->u.state.seen = cbor_get_uint(r, UINT64_MAX);
     out->u.state.to = (enum member_state)cbor_get_uint(r, MEMBER_GONE);
 }
@@ -208,7 +208,7 @@ int command_decode(const uint8_t *bytes, size_t size, struct chunk_ref *space, s
     uint64_t count = cbor_get_array(&r, UINT8_MAX);
     c.kind = (enum command_kind)cbor_get_uint(&r, COMMAND_KINDS - 1);
     CHECK(c.kind < COMMAND_KINDS);
-    fields_require(&r, count == (uint64_t)HEAD_FIELDS + field_counts[c.kind]);
+    field_require(&r, count == (uint64_t)HEAD_FIELDS + field_counts[c.kind]);
     c.client = cbor_get_uint(&r, UINT64_MAX);
     c.seq = cbor_get_uint(&r, UINT64_MAX);
     c.ack_below = cbor_get_uint(&r, UINT64_MAX);
@@ -238,10 +238,10 @@ int command_result_decode(const uint8_t *bytes, size_t size, struct command_resu
     struct command_result result = {0};
     cbor_reader_init(&r, bytes, size);
     cbor_expect_array(&r, RESULT_FIELDS);
-    result.status = fields_get_status(&r);
+    result.status = field_get_status(&r);
     fields_get_version(&r, &result.version);
     result.modified_ms = cbor_get_uint(&r, UINT64_MAX);
-    result.node = fields_get_u32(&r);
+    result.node = field_get_u32(&r);
     result.epoch = cbor_get_uint(&r, UINT64_MAX);
     result.live = cbor_get_bool(&r);
     int rc = cbor_finish(&r);

@@ -2,29 +2,11 @@
 
 #include "check.h"
 #include "chunks.h"
-#include "errors.h"
 #include "machine_fields.h"
 #include "machine_name.h"
 #include "peer.h"
 #include "placement.h"
 #include "ring.h"
-
-void fields_require(struct cbor_reader *r, bool holds) {
-    if (!holds) {
-        r->error = ERR_PROTOCOL;
-    }
-}
-
-uint32_t fields_get_u32(struct cbor_reader *r) {
-    return (uint32_t)cbor_get_uint(r, UINT32_MAX);
-}
-
-int fields_get_status(struct cbor_reader *r) {
-    int64_t status = cbor_get_int(r);
-    bool known = status <= 0 && status >= INT16_MIN && err_known((int)status);
-    fields_require(r, known);
-    return known ? (int)status : 0;
-}
 
 /* ---- names ---- */
 
@@ -38,7 +20,7 @@ void fields_put_name(struct buf *b, const struct name *n) {
 static void get_bucket(struct cbor_reader *r, struct name *out) {
     size_t size = 0;
     const char *bucket = cbor_get_text(r, NAME_BUCKET_MAX, &size);
-    fields_require(r, !r->error && name_set_bucket(out, bucket, size) == 0);
+    field_require(r, !r->error && name_set_bucket(out, bucket, size) == 0);
 }
 
 void fields_get_name(struct cbor_reader *r, struct name *out) {
@@ -46,7 +28,7 @@ void fields_get_name(struct cbor_reader *r, struct name *out) {
     *out = (struct name){0};
     get_bucket(r, out);
     const char *key = cbor_get_text(r, NAME_KEY_MAX, &size);
-    fields_require(r, !r->error && name_set_key(out, key, size) == 0);
+    field_require(r, !r->error && name_set_key(out, key, size) == 0);
 }
 
 void fields_get_prefix(struct cbor_reader *r, struct name *out) {
@@ -128,7 +110,7 @@ void fields_put_content(struct buf *b, const struct content *c, uint64_t size) {
 static void get_inline(struct cbor_reader *r, uint64_t size, struct content *out) {
     size_t got = 0;
     out->bytes = cbor_get_bytes(r, INLINE_MAX, &got);
-    fields_require(r, got == size);
+    field_require(r, got == size);
 }
 
 void fields_get_content(struct cbor_reader *r, uint64_t size, struct chunk_ref *space, struct content *out) {
@@ -143,7 +125,7 @@ void fields_get_content(struct cbor_reader *r, uint64_t size, struct chunk_ref *
     for (uint32_t i = 0; i < out->chunk_count; i++) {
         sum += space[i].size;
     }
-    fields_require(r, out->chunk_count > 0 && sum == size);
+    field_require(r, out->chunk_count > 0 && sum == size);
 }
 
 /* ---- of the root ---- */
@@ -160,14 +142,14 @@ void fields_get_settings(struct cbor_reader *r, struct swarm_settings *out) {
     cbor_get_fixed(r, out->swarm, sizeof(out->swarm));
     out->bits = (uint32_t)cbor_get_uint(r, RING_BITS_MAX);
     out->replicas = (uint32_t)cbor_get_uint(r, PLACEMENT_REPLICAS_MAX);
-    fields_require(r, out->replicas > 0);
+    field_require(r, out->replicas > 0);
 }
 
 void fields_get_last_member(struct cbor_reader *r, struct member *out) {
     CHECK(r->offset <= r->size);
     *out = (struct member){0};
     int rc = r->error ? r->error : member_row_decode(r->bytes + r->offset, r->size - r->offset, out);
-    fields_require(r, rc == 0);
+    field_require(r, rc == 0);
     if (rc == 0) {
         r->offset = r->size;
     }

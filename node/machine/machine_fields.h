@@ -1,14 +1,9 @@
-/* Fields that commands, queries, rows and pages share, over the cursor of codec.h. Private to this folder. */
+/* Fields that commands, queries, rows and pages share, beside those of messages. Private to this folder. */
 #ifndef SHOAL_MACHINE_FIELDS_H
 #define SHOAL_MACHINE_FIELDS_H
 
-#include "codec.h"
 #include "command.h"
-
-/* A condition on what was read: marks the cursor wrong when it does not hold. */
-void fields_require(struct cbor_reader *r, bool holds);
-uint32_t fields_get_u32(struct cbor_reader *r);
-int fields_get_status(struct cbor_reader *r); /* 0 or an error of errors.h */
+#include "fields.h"
 
 /* Two items: bucket, key. */
 #define FIELDS_NAME 2

@@ -101,10 +101,10 @@ int page_open(const uint8_t *bytes, size_t size, struct page_reader *out) {
     struct cbor_reader r;
     cbor_reader_init(&r, bytes, size);
     uint64_t fields = cbor_get_array(&r, PAGE_HEAD_FIELDS + PAGE_ROWS_MAX);
-    int status = fields_get_status(&r);
+    int status = field_get_status(&r);
     bool more = cbor_get_bool(&r);
     uint64_t count = cbor_get_uint(&r, PAGE_ROWS_MAX);
-    fields_require(&r, fields == PAGE_HEAD_FIELDS + count);
+    field_require(&r, fields == PAGE_HEAD_FIELDS + count);
     if (r.error) {
         return r.error;
     }
@@ -142,7 +142,7 @@ int page_list_next(struct page_reader *p, struct list_entry *out) {
     }
     cbor_expect_array(&r, LIST_FIELDS);
     fields_get_key(&r, e.key, &e.key_size);
-    fields_require(&r, e.key_size > 0);
+    field_require(&r, e.key_size > 0);
     fields_get_version(&r, &e.version);
     e.size = cbor_get_uint(&r, UINT64_MAX);
     e.modified_ms = cbor_get_uint(&r, UINT64_MAX);
@@ -163,7 +163,7 @@ int page_ref_next(struct page_reader *p, struct ref_row *out) {
     cbor_expect_array(&r, REF_FIELDS);
     fields_get_digest(&r, &row.digest);
     fields_get_version(&r, &row.version);
-    row.size = fields_get_u32(&r);
+    row.size = field_get_u32(&r);
     row.pending = cbor_get_bool(&r);
     row.stamp_ms = cbor_get_uint(&r, UINT64_MAX);
     fields_get_name(&r, &row.name);
@@ -219,8 +219,8 @@ int page_member_next(struct page_reader *p, struct member *out) {
         return rc;
     }
     const uint8_t *bytes = cbor_get_bytes(&r, MEMBER_ROW_MAX, &size);
-    fields_require(&r, !r.error && member_row_decode(bytes, size, &row) == 0);
-    fields_require(&r, !r.error && row.node != 0);
+    field_require(&r, !r.error && member_row_decode(bytes, size, &row) == 0);
+    field_require(&r, !r.error && row.node != 0);
     rc = row_end(p, &r);
     if (rc == 0) {
         *out = row;

@@ -44,8 +44,8 @@ int machine_name_answer(const uint8_t *bytes, size_t size, struct chunk_ref *spa
     struct cbor_reader r;
     cbor_reader_init(&r, bytes, size);
     uint64_t fields = cbor_get_array(&r, NAME_ANSWER_FIELDS);
-    int status = fields_get_status(&r);
-    fields_require(&r, fields == (status == 0 ? NAME_ANSWER_FIELDS : STATUS_ANSWER_FIELDS));
+    int status = field_get_status(&r);
+    field_require(&r, fields == (status == 0 ? NAME_ANSWER_FIELDS : STATUS_ANSWER_FIELDS));
     if (r.error) {
         return r.error;
     }
@@ -60,7 +60,7 @@ int machine_status_answer(const uint8_t *bytes, size_t size) {
     struct cbor_reader r;
     cbor_reader_init(&r, bytes, size);
     cbor_expect_array(&r, STATUS_ANSWER_FIELDS);
-    int status = fields_get_status(&r);
+    int status = field_get_status(&r);
     int rc = cbor_finish(&r);
     return rc == 0 ? status : rc;
 }

@@ -63,11 +63,11 @@ static void get_list(struct cbor_reader *r, struct query *q) {
     fields_get_prefix(r, &q->name);
     q->shard = (unsigned)cbor_get_uint(r, NAME_SHARDS - 1);
     fields_get_key(r, q->after, &q->after_size);
-    q->limit = fields_get_u32(r);
+    q->limit = field_get_u32(r);
 }
 
 static void get_refs_page(struct cbor_reader *r, struct query *q) {
-    q->limit = fields_get_u32(r);
+    q->limit = field_get_u32(r);
     q->before_ms = cbor_get_uint(r, UINT64_MAX);
     q->from_start = cbor_get_bool(r);
     fields_get_digest(r, &q->after_digest);
@@ -75,7 +75,7 @@ static void get_refs_page(struct cbor_reader *r, struct query *q) {
 }
 
 static void get_outbox(struct cbor_reader *r, struct query *q) {
-    q->limit = fields_get_u32(r);
+    q->limit = field_get_u32(r);
     q->from_start = cbor_get_bool(r);
     q->position = cbor_get_uint(r, UINT64_MAX);
     fields_get_version(r, &q->version);
@@ -116,7 +116,7 @@ int query_decode(const uint8_t *bytes, size_t size, struct query *out) {
     uint64_t count = cbor_get_array(&r, UINT8_MAX);
     q.kind = (enum query_kind)cbor_get_uint(&r, QUERY_KINDS - 1);
     CHECK(q.kind < QUERY_KINDS);
-    fields_require(&r, count == field_counts[q.kind]);
+    field_require(&r, count == field_counts[q.kind]);
     get_fields(&r, &q);
     int rc = cbor_finish(&r);
     if (rc == 0) {

@@ -42,7 +42,7 @@ int name_row_decode(const uint8_t *bytes, size_t size, struct chunk_ref *space, 
     cbor_reader_init(&r, bytes, size);
     cbor_expect_array(&r, NAME_ROW_FIELDS);
     fields_get_key(&r, row.key, &row.key_size);
-    fields_require(&r, row.key_size > 0);
+    field_require(&r, row.key_size > 0);
     fields_get_version(&r, &row.version);
     row.size = cbor_get_uint(&r, UINT64_MAX);
     row.modified_ms = cbor_get_uint(&r, UINT64_MAX);
@@ -67,7 +67,7 @@ int name_head_decode(struct slice value, struct name_head *out) {
     head.size = cbor_get_uint(&r, UINT64_MAX);
     head.modified_ms = cbor_get_uint(&r, UINT64_MAX);
     head.is_inline = cbor_get_bool(&r);
-    fields_require(&r, head.key_size > 0 && r.offset < r.size);
+    field_require(&r, head.key_size > 0 && r.offset < r.size);
     if (r.error) {
         return r.error;
     }
@@ -92,7 +92,7 @@ int ref_value_decode(struct slice value, struct ref_value *out) {
     struct ref_value v;
     struct cbor_reader r = reader_of(value);
     cbor_expect_array(&r, REF_FIELDS);
-    v.size = fields_get_u32(&r);
+    v.size = field_get_u32(&r);
     v.pending = cbor_get_bool(&r);
     v.stamp_ms = cbor_get_uint(&r, UINT64_MAX);
     fields_get_name(&r, &v.name);
@@ -117,7 +117,7 @@ void outbox_value_read(struct cbor_reader *r, struct chunk_ref *space, struct na
     cbor_expect_array(r, OUTBOX_FIELDS);
     fields_get_name(r, ret_name);
     *ret_count = fields_get_chunks(r, space);
-    fields_require(r, *ret_count > 0);
+    field_require(r, *ret_count > 0);
 }
 
 int outbox_value_decode(struct slice value, struct chunk_ref *space, struct name *ret_name, uint32_t *ret_count) {
@@ -184,8 +184,8 @@ int root_value_decode(struct slice value, struct root_value *out) {
     cbor_expect_array(&r, ROOT_FIELDS);
     fields_get_settings(&r, &v.settings);
     v.epoch = cbor_get_uint(&r, UINT64_MAX);
-    v.next_node = fields_get_u32(&r);
-    fields_require(&r, v.next_node > 0);
+    v.next_node = field_get_u32(&r);
+    field_require(&r, v.next_node > 0);
     int rc = cbor_finish(&r);
     if (rc == 0) {
         *out = v;
@@ -206,7 +206,7 @@ int ticket_value_decode(struct slice value, struct ticket_value *out) {
     cbor_expect_array(&r, TICKET_FIELDS);
     fields_get_digest(&r, &v.verifier);
     v.expires_ms = cbor_get_uint(&r, UINT64_MAX);
-    v.uses = fields_get_u32(&r);
+    v.uses = field_get_u32(&r);
     int rc = cbor_finish(&r);
     if (rc == 0) {
         *out = v;

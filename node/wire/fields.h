@@ -1,4 +1,5 @@
-/* Fields that several families of messages share, over the cursor of codec.h. Private to this folder. */
+/* Fields that several families of messages share, over the cursor of codec.h. Private to this folder and
+ * node/machine. */
 #ifndef SHOAL_FIELDS_H
 #define SHOAL_FIELDS_H
 
