@@ -402,6 +402,18 @@ static inline int cluster_configure(struct cluster *c, uint64_t id, const struct
     return cluster_step(c, id, (struct raft_event){.kind = RAFT_EV_CONFIG, .config = config});
 }
 
+/* For cluster_receive: what a test says in the name of a replica. */
+static inline struct raft_message cluster_request(enum raft_message_kind kind, uint64_t from, uint64_t to,
+                                                  uint64_t term, uint64_t index, uint64_t log_term) {
+    return (struct raft_message){.kind = kind,
+                                 .from = from,
+                                 .from_node = CLUSTER_NODE(from),
+                                 .to = to,
+                                 .term = term,
+                                 .index = index,
+                                 .log_term = log_term};
+}
+
 static inline int cluster_receive(struct cluster *c, uint64_t id, struct raft_message *m) {
     return cluster_step(c, id, (struct raft_event){.kind = RAFT_EV_MESSAGE, .message = m});
 }

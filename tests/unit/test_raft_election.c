@@ -1,17 +1,6 @@
 /* Elections: §5.2 and §5.4.1 of the Raft paper; pre-vote, stickiness and check-quorum of Ongaro's thesis. */
 #include "raft_cluster.h"
 
-static struct raft_message request(enum raft_message_kind kind, uint64_t from, uint64_t to, uint64_t term,
-                                   uint64_t index, uint64_t log_term) {
-    return (struct raft_message){.kind = kind,
-                                 .from = from,
-                                 .from_node = CLUSTER_NODE(from),
-                                 .to = to,
-                                 .term = term,
-                                 .index = index,
-                                 .log_term = log_term};
-}
-
 static void lone_voter_leads_once_its_vote_is_durable(void **state) { /* §5.2: acknowledgement before fsync */
     (void)state;
     struct cluster *c = cluster_of(1);
@@ -77,14 +66,14 @@ static void own_vote_waits_for_the_disk(void **state) { /* a term that a crash f
 static void granted_vote_is_told_only_when_durable(void **state) { /* §5.2; vote forgotten in a crash */
     (void)state;
     struct cluster *c = cluster_of(3);
-    struct raft_message vote = request(RAFT_VOTE, 3, 2, 1, 0, 0);
+    struct raft_message vote = cluster_request(RAFT_VOTE, 3, 2, 1, 0, 0);
     assert_int_equal(cluster_receive(c, 2, &vote), 0);
     expect(c, "n2 persist #1 hard t1 v3\n");
     cluster_persist(c, 2);
     expect(c, "n2>n3 vote-ok t1\n");
     cluster_restart(c, 2);
     cluster_unstick(c);
-    struct raft_message rival = request(RAFT_VOTE, 1, 2, 1, 0, 0);
+    struct raft_message rival = cluster_request(RAFT_VOTE, 1, 2, 1, 0, 0);
     assert_int_equal(cluster_receive(c, 2, &rival), 0);
     expect(c, "n2>n1 vote-no t1\n");
     assert_int_equal(cluster_receive(c, 2, &vote), 0); /* the same candidate asks again: the same answer */
@@ -95,8 +84,8 @@ static void granted_vote_is_told_only_when_durable(void **state) { /* §5.2; vot
 static void newer_term_voids_a_vote_held_back(void **state) {
     (void)state;
     struct cluster *c = cluster_of(3);
-    struct raft_message vote = request(RAFT_VOTE, 3, 2, 1, 0, 0);
-    struct raft_message newer = request(RAFT_VOTE, 1, 2, 2, 0, 0);
+    struct raft_message vote = cluster_request(RAFT_VOTE, 3, 2, 1, 0, 0);
+    struct raft_message newer = cluster_request(RAFT_VOTE, 1, 2, 2, 0, 0);
     assert_int_equal(cluster_receive(c, 2, &vote), 0);
     assert_int_equal(cluster_receive(c, 2, &newer), 0);
     cluster_forget_trace(c);
@@ -115,7 +104,7 @@ static bool votes_for(uint64_t index, uint64_t log_term, enum raft_message_kind 
     cluster_seed(c, 2, "112", 3, 0);
     cluster_boot(c, 2);
     cluster_unstick(c);
-    struct raft_message m = request(kind, 1, 2, 4, index, log_term);
+    struct raft_message m = cluster_request(kind, 1, 2, 4, index, log_term);
     assert_int_equal(cluster_receive(c, 2, &m), 0);
     cluster_persist(c, 2);
     assert_int_equal(c->packet_count, 1);
@@ -153,10 +142,10 @@ static void prevote_changes_nothing_at_the_voter(void **state) { /* thesis §9.6
     (void)state;
     struct cluster *c = cluster_of(3);
     uint64_t wake = raft_wake_ms(cluster_at(c, 2)->raft);
-    struct raft_message ask = request(RAFT_PREVOTE, 1, 2, 7, 0, 0);
+    struct raft_message ask = cluster_request(RAFT_PREVOTE, 1, 2, 7, 0, 0);
     assert_int_equal(cluster_receive(c, 2, &ask), 0);
     expect(c, "n2>n1 prevote-ok t7\n");
-    ask = request(RAFT_PREVOTE, 3, 2, 7, 0, 0);
+    ask = cluster_request(RAFT_PREVOTE, 3, 2, 7, 0, 0);
     assert_int_equal(cluster_receive(c, 2, &ask), 0);
     expect(c, "n2>n3 prevote-ok t7\n");
     assert_int_equal(raft_hard(cluster_at(c, 2)->raft).term, 0);
@@ -169,9 +158,9 @@ static void follower_of_a_live_leader_ignores_votes(void **state) { /* thesis §
     struct cluster *c = cluster_of(3);
     cluster_elect(c, 1);
     uint64_t term = cluster_status(c, 1).term;
-    struct raft_message vote = request(RAFT_VOTE, 3, 2, term + 5, 9, term);
-    struct raft_message prevote = request(RAFT_PREVOTE, 3, 2, term + 5, 9, term);
-    struct raft_message to_leader = request(RAFT_VOTE, 3, 1, term + 5, 9, term);
+    struct raft_message vote = cluster_request(RAFT_VOTE, 3, 2, term + 5, 9, term);
+    struct raft_message prevote = cluster_request(RAFT_PREVOTE, 3, 2, term + 5, 9, term);
+    struct raft_message to_leader = cluster_request(RAFT_VOTE, 3, 1, term + 5, 9, term);
     c->now_ms += CLUSTER_TIMING.election_min_ms - 1;
     assert_int_equal(cluster_receive(c, 2, &vote), 0);
     assert_int_equal(cluster_receive(c, 2, &prevote), 0);
@@ -293,7 +282,7 @@ static void learner_answers_votes_and_never_campaigns(void **state) { /* thesis 
     cluster_tick(c, 3);
     cluster_campaign(c, 3);
     expect(c, "");
-    struct raft_message vote = request(RAFT_VOTE, 1, 3, 1, 0, 0);
+    struct raft_message vote = cluster_request(RAFT_VOTE, 1, 3, 1, 0, 0);
     assert_int_equal(cluster_receive(c, 3, &vote), 0);
     cluster_persist(c, 3);
     expect(c, "n3 persist #1 hard t1 v1\n"
@@ -317,10 +306,10 @@ static void learners_are_not_asked_for_votes(void **state) {
 static void stranger_is_answered_when_it_asks_for_a_vote(void **state) { /* §6: our configuration may be older */
     (void)state;
     struct cluster *c = cluster_of(3);
-    struct raft_message ask = request(RAFT_PREVOTE, 7, 2, 1, 0, 0);
+    struct raft_message ask = cluster_request(RAFT_PREVOTE, 7, 2, 1, 0, 0);
     assert_int_equal(cluster_receive(c, 2, &ask), 0);
     expect(c, "n2>n7 prevote-ok t1\n");
-    ask = request(RAFT_VOTE, 7, 2, 1, 0, 0);
+    ask = cluster_request(RAFT_VOTE, 7, 2, 1, 0, 0);
     assert_int_equal(cluster_receive(c, 2, &ask), 0);
     cluster_persist(c, 2);
     expect(c, "n2 persist #1 hard t1 v7\n"
@@ -337,7 +326,7 @@ static void awaiting_replica_answers_votes_and_never_campaigns(void **state) {
     assert_int_equal(raft_wake_ms(cluster_at(c, 4)->raft), UINT64_MAX);
     cluster_campaign(c, 4);
     expect(c, "");
-    struct raft_message ask = request(RAFT_VOTE, 1, 4, 3, 5, 2);
+    struct raft_message ask = cluster_request(RAFT_VOTE, 1, 4, 3, 5, 2);
     assert_int_equal(cluster_receive(c, 4, &ask), 0);
     cluster_persist(c, 4);
     expect(c, "n4 persist #1 hard t3 v1\n"
@@ -352,7 +341,7 @@ static void answers_of_strangers_depose_nobody(void **state) { /* a removed repl
     static const enum raft_message_kind kinds[] = {RAFT_PREVOTE_REPLY, RAFT_VOTE_REPLY, RAFT_APPEND_REPLY,
                                                    RAFT_HEARTBEAT_REPLY};
     for (size_t i = 0; i < 4; i++) {
-        struct raft_message m = request(kinds[i], 8, 1, 99, 0, 0);
+        struct raft_message m = cluster_request(kinds[i], 8, 1, 99, 0, 0);
         m.reject = true;
         assert_int_equal(cluster_receive(c, 1, &m), 0);
     }
@@ -462,22 +451,22 @@ static void impossible_messages_are_refused(void **state) {
     (void)state;
     struct cluster *c = cluster_of(3);
     cluster_elect(c, 1);
-    struct raft_message m = request(RAFT_VOTE, 2, 3, 5, 0, 0); /* not for this replica */
+    struct raft_message m = cluster_request(RAFT_VOTE, 2, 3, 5, 0, 0); /* not for this replica */
     assert_int_equal(cluster_receive(c, 1, &m), ERR_PROTOCOL);
-    m = request(RAFT_VOTE, 1, 1, 5, 0, 0); /* from itself */
+    m = cluster_request(RAFT_VOTE, 1, 1, 5, 0, 0); /* from itself */
     assert_int_equal(cluster_receive(c, 1, &m), ERR_PROTOCOL);
-    m = request(RAFT_VOTE, 2, 1, UINT64_MAX, 0, 0); /* a term that would wrap */
+    m = cluster_request(RAFT_VOTE, 2, 1, UINT64_MAX, 0, 0); /* a term that would wrap */
     assert_int_equal(cluster_receive(c, 1, &m), ERR_PROTOCOL);
-    m = request(RAFT_HEARTBEAT, 2, 1, 1, 0, 0); /* a second leader in the term (§5.2) */
+    m = cluster_request(RAFT_HEARTBEAT, 2, 1, 1, 0, 0); /* a second leader in the term (§5.2) */
     assert_int_equal(cluster_receive(c, 1, &m), ERR_PROTOCOL);
-    m = request(RAFT_HEARTBEAT, 3, 2, 1, 0, 0);
+    m = cluster_request(RAFT_HEARTBEAT, 3, 2, 1, 0, 0);
     assert_int_equal(cluster_receive(c, 2, &m), ERR_PROTOCOL);
-    m = request(RAFT_MESSAGE_KINDS, 3, 2, 1, 0, 0);
+    m = cluster_request(RAFT_MESSAGE_KINDS, 3, 2, 1, 0, 0);
     assert_int_equal(cluster_receive(c, 2, &m), ERR_PROTOCOL);
-    m = request(RAFT_HEARTBEAT_REPLY, 2, 1, 1, 1, 0);
+    m = cluster_request(RAFT_HEARTBEAT_REPLY, 2, 1, 1, 1, 0);
     m.context = 1000; /* a round that never was */
     assert_int_equal(cluster_receive(c, 1, &m), ERR_PROTOCOL);
-    m = request(RAFT_APPEND_REPLY, 2, 1, 1, 1000, 0); /* beyond the log */
+    m = cluster_request(RAFT_APPEND_REPLY, 2, 1, 1, 1000, 0); /* beyond the log */
     assert_int_equal(cluster_receive(c, 1, &m), ERR_PROTOCOL);
     expect(c, "");
     cluster_free(c);

@@ -3,17 +3,6 @@
 
 #define STEP_MS (CLUSTER_TIMING.election_min_ms / 8 + 1)
 
-static struct raft_message request(enum raft_message_kind kind, uint64_t from, uint64_t to, uint64_t term,
-                                   uint64_t index, uint64_t log_term) {
-    return (struct raft_message){.kind = kind,
-                                 .from = from,
-                                 .from_node = CLUSTER_NODE(from),
-                                 .to = to,
-                                 .term = term,
-                                 .index = index,
-                                 .log_term = log_term};
-}
-
 static uint64_t wake_of(struct cluster *c, uint64_t id) {
     return raft_wake_ms(cluster_at(c, id)->raft);
 }
@@ -267,7 +256,7 @@ static void trust_ends_with_doubt_and_begins_with_a_word(void **state) {
     cluster_hears(c, 2, 1, true); /* it is back, and may have forgotten that it leads */
     assert_false(cluster_status(c, 2).trusts);
     assert_true(wake_of(c, 2) != UINT64_MAX);
-    struct raft_message beat = request(RAFT_HEARTBEAT, 1, 2, 1, 0, 0);
+    struct raft_message beat = cluster_request(RAFT_HEARTBEAT, 1, 2, 1, 0, 0);
     assert_int_equal(cluster_receive(c, 2, &beat), 0);
     assert_true(wake_of(c, 2) == UINT64_MAX);
     cluster_free(c);
@@ -279,13 +268,13 @@ static void trust_ends_with_doubt_and_begins_with_a_word(void **state) {
 static void no_vote_within_an_election_timeout_of_the_leaders_word(void **state) {
     (void)state;
     struct cluster *c = quiet_cluster(3);
-    struct raft_message beat = request(RAFT_HEARTBEAT, 1, 2, 1, 0, 0);
+    struct raft_message beat = cluster_request(RAFT_HEARTBEAT, 1, 2, 1, 0, 0);
     assert_int_equal(cluster_receive(c, 2, &beat), 0);
     cluster_forget_trace(c);
     cluster_hears(c, 2, 1, false);
     assert_true(wake_of(c, 2) >= c->now_ms + CLUSTER_TIMING.election_min_ms);
     c->now_ms += CLUSTER_TIMING.election_min_ms - 1;
-    struct raft_message vote = request(RAFT_VOTE, 3, 2, 2, 1, 1);
+    struct raft_message vote = cluster_request(RAFT_VOTE, 3, 2, 2, 1, 1);
     assert_int_equal(cluster_receive(c, 2, &vote), 0);
     expect(c, "");
     c->now_ms += 1;
@@ -301,7 +290,7 @@ static void no_vote_within_an_election_timeout_of_a_restart(void **state) {
     struct cluster *c = quiet_cluster(3);
     cluster_restart(c, 2);
     assert_true(wake_of(c, 2) >= c->now_ms + CLUSTER_TIMING.election_min_ms);
-    struct raft_message prevote = request(RAFT_PREVOTE, 3, 2, 2, 1, 1);
+    struct raft_message prevote = cluster_request(RAFT_PREVOTE, 3, 2, 2, 1, 1);
     c->now_ms += CLUSTER_TIMING.election_min_ms - 1;
     cluster_forget_trace(c);
     assert_int_equal(cluster_receive(c, 2, &prevote), 0);
@@ -470,11 +459,11 @@ static void transfer_has_conditions(void **state) {
 static void nobody_else_can_tell_a_follower_to_take_over(void **state) {
     (void)state;
     struct cluster *c = quiet_cluster(3);
-    struct raft_message from_3 = request(RAFT_TIMEOUT_NOW, 3, 2, 1, 0, 0);
-    struct raft_message late = request(RAFT_TIMEOUT_NOW, 1, 2, 1, 0, 0);
+    struct raft_message from_3 = cluster_request(RAFT_TIMEOUT_NOW, 3, 2, 1, 0, 0);
+    struct raft_message late = cluster_request(RAFT_TIMEOUT_NOW, 1, 2, 1, 0, 0);
     assert_int_equal(cluster_receive(c, 2, &from_3), 0);
     expect(c, "");
-    struct raft_message newer = request(RAFT_HEARTBEAT, 3, 2, 2, 0, 0);
+    struct raft_message newer = cluster_request(RAFT_HEARTBEAT, 3, 2, 2, 0, 0);
     assert_int_equal(cluster_receive(c, 2, &newer), 0);
     cluster_forget_trace(c);
     assert_int_equal(cluster_receive(c, 2, &late), 0);
