@@ -33,12 +33,13 @@ void cli_error(const char *format, ...) {
     va_end(list);
 }
 
-int cli_usage_error(const struct cli_command *command, const char *format, ...) {
+int cli_refuse(struct cli_args *args, const char *format, ...) {
     va_list list;
     va_start(list, format);
-    cli_error_list(format, list, "; see: shoal help ", command->name);
+    cli_error_list(format, list, "; see: shoal help ", args->command->name);
     va_end(list);
-    return CLI_USAGE;
+    args->exit = CLI_USAGE;
+    return CLI_STOP;
 }
 
 int cli_exit_of(int error) {
@@ -86,8 +87,7 @@ static int cli_default_dir(struct cli_args *args) {
         size = snprintf(args->dir, sizeof args->dir, "%s/.local/share/shoal", home);
     if (size > 0 && (size_t)size < sizeof args->dir)
         return CLI_END;
-    args->exit = cli_usage_error(args->command, "%s: no data directory: give one with -d DIR", args->command->name);
-    return CLI_STOP;
+    return cli_refuse(args, "%s: no data directory: give one with -d DIR", args->command->name);
 }
 
 static int cli_bad_option(struct cli_args *args, int code) {
@@ -96,9 +96,8 @@ static int cli_bad_option(struct cli_args *args, int code) {
     /* An unknown letter may stand inside a cluster of them, so it is named by itself. */
     if (optopt != 0 && strncmp(text, "--", 2) != 0)
         text = letter;
-    args->exit = cli_usage_error(args->command, code == ':' ? "%s: option %s needs a value" : "%s: unknown option %s",
-                                 args->command->name, text);
-    return CLI_STOP;
+    return cli_refuse(args, code == ':' ? "%s: option %s needs a value" : "%s: unknown option %s", args->command->name,
+                      text);
 }
 
 int cli_next(struct cli_args *args) {
@@ -121,10 +120,8 @@ int cli_next(struct cli_args *args) {
             return code;
         args->dir_given = true;
         int size = snprintf(args->dir, sizeof args->dir, "%s", optarg);
-        if (size <= 0 || (size_t)size >= sizeof args->dir) {
-            args->exit = cli_usage_error(args->command, "-d: not a directory name");
-            return CLI_STOP;
-        }
+        if (size <= 0 || (size_t)size >= sizeof args->dir)
+            return cli_refuse(args, "-d: not a directory name");
     }
 }
 
@@ -133,9 +130,6 @@ int cli_expect_operands(struct cli_args *args, int least, int most) {
     if (args->operand_count >= least && args->operand_count <= most)
         return CLI_END;
     if (args->operand_count < least)
-        args->exit = cli_usage_error(args->command, "%s: too few arguments", args->command->name);
-    else
-        args->exit = cli_usage_error(args->command, "%s: one argument too many: '%s'", args->command->name,
-                                     args->operands[most]);
-    return CLI_STOP;
+        return cli_refuse(args, "%s: too few arguments", args->command->name);
+    return cli_refuse(args, "%s: one argument too many: '%s'", args->command->name, args->operands[most]);
 }

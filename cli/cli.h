@@ -50,8 +50,8 @@ void cli_print_usage(const struct cli_command *command);
 
 /* One line on standard error, "shoal: ...": what and the remedy. Control characters are shown as '?'. */
 void cli_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
-/* The same, followed by where to read on; gives CLI_USAGE. */
-int cli_usage_error(const struct cli_command *command, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* The same, followed by where to read on; sets args->exit to CLI_USAGE and gives CLI_STOP. */
+int cli_refuse(struct cli_args *args, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* Shows control characters as '?'. */
 void cli_sanitise(char *line);
 /* The exit code for an error of errors.h; 0 gives CLI_DONE. */

@@ -38,8 +38,7 @@ struct bench_options {
 };
 
 static int bench_refuse(struct cli_args *args, const char *option, const char *remedy) {
-    args->exit = cli_usage_error(args->command, "bench: --%s %s: %s", option, optarg, remedy);
-    return CLI_STOP;
+    return cli_refuse(args, "bench: --%s %s: %s", option, optarg, remedy);
 }
 
 static int bench_read_number(struct cli_args *args, struct bench_params *p, int option) {
@@ -101,9 +100,7 @@ static int bench_read_mode(struct cli_args *args, struct bench_params *p) {
         if (strcmp(args->operands[0], names[i]) == 0)
             return CLI_END;
     }
-    args->exit = cli_usage_error(args->command, "bench: '%s' is nothing to measure: give write, read or mixed",
-                                 args->operands[0]);
-    return CLI_STOP;
+    return cli_refuse(args, "bench: '%s' is nothing to measure: give write, read or mixed", args->operands[0]);
 }
 
 static int bench_read_options(struct cli_args *args, struct bench_options *o) {

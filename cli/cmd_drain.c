@@ -143,11 +143,8 @@ static int drain_read_options(struct cli_args *args, struct drain *d) {
     }
     if (cli_expect_operands(args, 0, 1) == CLI_STOP)
         return CLI_STOP;
-    if (args->operand_count == 1 && parse_count(args->operands[0], 1, MEMBERS_MAX, &node) != 0) {
-        args->exit = cli_usage_error(args->command, "%s: give the number of a node as 'shoal status' shows it",
-                                     args->operands[0]);
-        return CLI_STOP;
-    }
+    if (args->operand_count == 1 && parse_count(args->operands[0], 1, MEMBERS_MAX, &node) != 0)
+        return cli_refuse(args, "%s: give the number of a node as 'shoal status' shows it", args->operands[0]);
     d->node = (uint32_t)node;
     d->request.u.member.node = d->node;
     return CLI_END;

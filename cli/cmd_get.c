@@ -31,10 +31,8 @@ static int get_read_options(struct cli_args *args, struct get *g) {
     if (names_check(args, g->name, &g->request.u.get.name) == CLI_STOP)
         return CLI_STOP;
     bool has_base = parse_base_name(g->name, &g->base) == 0;
-    if (!has_base && args->operand_count == 1) {
-        args->exit = cli_usage_error(args->command, "get: '%s' has no last part to call a file by: give FILE", g->name);
-        return CLI_STOP;
-    }
+    if (!has_base && args->operand_count == 1)
+        return cli_refuse(args, "get: '%s' has no last part to call a file by: give FILE", g->name);
     g->base = has_base ? g->base : "";
     g->path = args->operand_count == 2 ? args->operands[1] : g->base;
     return CLI_END;

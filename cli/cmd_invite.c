@@ -14,18 +14,13 @@ enum { OPTION_EXPIRES = 256, OPTION_USES };
 static int invite_read_option(struct cli_args *args, struct client_message *request, int option) {
     uint64_t v;
     if (option == OPTION_EXPIRES) {
-        if (parse_duration(optarg, &v) != 0 || v < 1000 || v > EXPIRES_MAX_MS) {
-            args->exit =
-                cli_usage_error(args->command, "--expires %s: give a time like 30m, 1h or 7d, from 1s to 30d", optarg);
-            return CLI_STOP;
-        }
+        if (parse_duration(optarg, &v) != 0 || v < 1000 || v > EXPIRES_MAX_MS)
+            return cli_refuse(args, "--expires %s: give a time like 30m, 1h or 7d, from 1s to 30d", optarg);
         request->u.invite.expires_ms = v;
         return CLI_END;
     }
-    if (parse_count(optarg, 1, USES_MAX, &v) != 0) {
-        args->exit = cli_usage_error(args->command, "--uses %s: give a number from 1 to %d", optarg, USES_MAX);
-        return CLI_STOP;
-    }
+    if (parse_count(optarg, 1, USES_MAX, &v) != 0)
+        return cli_refuse(args, "--uses %s: give a number from 1 to %d", optarg, USES_MAX);
     request->u.invite.uses = (uint32_t)v;
     return CLI_END;
 }

@@ -116,8 +116,10 @@ static int ls_run(int argc, char **argv) {
     if (cli_expect_operands(&args, 0, 1) == CLI_STOP)
         return args.exit;
     const char *prefix = args.operand_count == 1 ? args.operands[0] : "";
-    if (strlen(prefix) > CLIENT_NAME_MAX)
-        return cli_usage_error(&command_ls, "ls: '%.40s...' is longer than any name", prefix);
+    if (strlen(prefix) > CLIENT_NAME_MAX) {
+        (void)cli_refuse(&args, "ls: '%.40s...' is longer than any name", prefix);
+        return args.exit;
+    }
     ls.request.u.ls.prefix = (struct client_text){.bytes = prefix, .size = strlen(prefix)};
     ls.request.u.ls.after = (struct client_text){.bytes = ls.last, .size = 0};
     ls.request.u.ls.limit = CLIENT_LIST_MAX;

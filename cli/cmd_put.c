@@ -27,10 +27,8 @@ struct put {
 };
 
 static int put_set_condition(struct cli_args *args, struct put *p, int option) {
-    if (p->request.u.put.condition != CLIENT_ANY) {
-        args->exit = cli_usage_error(args->command, "put: give --if-absent or --if-version, once");
-        return CLI_STOP;
-    }
+    if (p->request.u.put.condition != CLIENT_ANY)
+        return cli_refuse(args, "put: give --if-absent or --if-version, once");
     p->request.u.put.condition = option == OPTION_IF_ABSENT ? CLIENT_ABSENT : CLIENT_MATCH;
     return option == OPTION_IF_ABSENT ? CLI_END : names_check_version(args, optarg, p->request.u.put.match);
 }
@@ -38,15 +36,12 @@ static int put_set_condition(struct cli_args *args, struct put *p, int option) {
 static int put_name(struct cli_args *args, struct put *p) {
     const char *name;
     p->path = args->operands[0];
-    if (args->operand_count == 2) {
+    if (args->operand_count == 2)
         name = args->operands[1];
-    } else if (strcmp(p->path, "-") == 0) {
-        args->exit = cli_usage_error(args->command, "put: what comes from standard input needs a NAME");
-        return CLI_STOP;
-    } else if (parse_base_name(p->path, &name) != 0) {
-        args->exit = cli_usage_error(args->command, "put: '%s' is not a file", p->path);
-        return CLI_STOP;
-    }
+    else if (strcmp(p->path, "-") == 0)
+        return cli_refuse(args, "put: what comes from standard input needs a NAME");
+    else if (parse_base_name(p->path, &name) != 0)
+        return cli_refuse(args, "put: '%s' is not a file", p->path);
     progress_init(&p->progress, name, PROGRESS_SIZE_UNKNOWN);
     return names_check(args, name, &p->request.u.put.name);
 }

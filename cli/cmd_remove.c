@@ -22,9 +22,10 @@ static int remove_run(int argc, char **argv) {
     if (cli_expect_operands(&args, 1, 1) == CLI_STOP)
         return args.exit;
     uint64_t node;
-    if (parse_count(args.operands[0], 1, MEMBERS_MAX, &node) != 0)
-        return cli_usage_error(&command_remove, "%s: give the number of a node as 'shoal status' shows it",
-                               args.operands[0]);
+    if (parse_count(args.operands[0], 1, MEMBERS_MAX, &node) != 0) {
+        (void)cli_refuse(&args, "%s: give the number of a node as 'shoal status' shows it", args.operands[0]);
+        return args.exit;
+    }
     request.u.member.node = (uint32_t)node;
     struct local l;
     struct client_message m;

@@ -33,8 +33,7 @@ static int read_listen(struct cli_args *args, struct node_options *o) {
         memcpy(o->listen, optarg, strlen(optarg) + 1);
         return CLI_END;
     }
-    args->exit = cli_usage_error(args->command, "--listen %s: give HOST:PORT, like 0.0.0.0:7440 or [::]:7440", optarg);
-    return CLI_STOP;
+    return cli_refuse(args, "--listen %s: give HOST:PORT, like 0.0.0.0:7440 or [::]:7440", optarg);
 }
 
 static int read_advertise(struct cli_args *args, struct node_options *o) {
@@ -44,11 +43,7 @@ static int read_advertise(struct cli_args *args, struct node_options *o) {
         memcpy(o->advertise, optarg, strlen(optarg) + 1);
         return CLI_END;
     }
-    args->exit = cli_usage_error(args->command,
-                                 "--advertise %s: give the HOST:PORT under which other nodes reach this "
-                                 "one",
-                                 optarg);
-    return CLI_STOP;
+    return cli_refuse(args, "--advertise %s: give the HOST:PORT under which other nodes reach this one", optarg);
 }
 
 static bool read_stdin_line(char *out, size_t size) {
@@ -61,21 +56,17 @@ static int read_join(struct cli_args *args, struct node_options *o) {
     char line[TICKET_TEXT_MAX + 2];
     const char *text = optarg;
     if (strcmp(text, "-") == 0) {
-        if (!read_stdin_line(line, sizeof line)) {
-            args->exit = cli_usage_error(args->command, "--join -: no ticket came from standard input");
-            return CLI_STOP;
-        }
+        if (!read_stdin_line(line, sizeof line))
+            return cli_refuse(args, "--join -: no ticket came from standard input");
         text = line;
     }
     int error = ticket_decode(text, strlen(text), &o->ticket);
     o->joining = error == 0;
     if (error == 0)
         return CLI_END;
-    args->exit = cli_usage_error(args->command, error == ERR_VERSION
-                                                    ? "--join: the ticket is from an incompatible version of shoal"
-                                                    : "--join: the ticket is damaged: copy all of what 'shoal invite' "
-                                                      "printed");
-    return CLI_STOP;
+    return cli_refuse(args, error == ERR_VERSION ? "--join: the ticket is from an incompatible version of shoal"
+                                                 : "--join: the ticket is damaged: copy all of what 'shoal invite' "
+                                                   "printed");
 }
 
 static int read_zone(struct cli_args *args, struct node_options *o) {
@@ -87,17 +78,13 @@ static int read_zone(struct cli_args *args, struct node_options *o) {
         memcpy(o->zone, optarg, size + 1);
         return CLI_END;
     }
-    args->exit =
-        cli_usage_error(args->command, "--zone: give a word of at most %zu plain characters", sizeof o->zone - 1);
-    return CLI_STOP;
+    return cli_refuse(args, "--zone: give a word of at most %zu plain characters", sizeof o->zone - 1);
 }
 
 static int read_capacity(struct cli_args *args, struct node_options *o) {
     if (parse_size(optarg, &o->capacity) == 0 && o->capacity >= NODE_CAPACITY_MIN && o->capacity <= INT64_MAX)
         return CLI_END;
-    args->exit =
-        cli_usage_error(args->command, "--capacity %s: give a size like 500GB or 10TiB, at least 16MiB", optarg);
-    return CLI_STOP;
+    return cli_refuse(args, "--capacity %s: give a size like 500GB or 10TiB, at least 16MiB", optarg);
 }
 
 static int read_replicas(struct cli_args *args, struct node_options *o) {
@@ -106,9 +93,7 @@ static int read_replicas(struct cli_args *args, struct node_options *o) {
         o->replicas = (unsigned)v;
         return CLI_END;
     }
-    args->exit =
-        cli_usage_error(args->command, "--replicas %s: give a number from 1 to %d", optarg, PLACEMENT_REPLICAS_MAX);
-    return CLI_STOP;
+    return cli_refuse(args, "--replicas %s: give a number from 1 to %d", optarg, PLACEMENT_REPLICAS_MAX);
 }
 
 static int read_arcs(struct cli_args *args, struct node_options *o) {
@@ -117,8 +102,7 @@ static int read_arcs(struct cli_args *args, struct node_options *o) {
         o->bits = (unsigned)__builtin_ctzll(v);
         return CLI_END;
     }
-    args->exit = cli_usage_error(args->command, "--arcs %s: give a power of two up to %d", optarg, 1 << RING_BITS_MAX);
-    return CLI_STOP;
+    return cli_refuse(args, "--arcs %s: give a power of two up to %d", optarg, 1 << RING_BITS_MAX);
 }
 
 static int read_out_after(struct cli_args *args, struct node_options *o) {
@@ -128,17 +112,14 @@ static int read_out_after(struct cli_args *args, struct node_options *o) {
         o->out_after_ms = ms;
         return CLI_END;
     }
-    args->exit = cli_usage_error(args->command,
-                                 "--out-after %s: give a time like 10m or 1h, at least 5s, or 0 for never", optarg);
-    return CLI_STOP;
+    return cli_refuse(args, "--out-after %s: give a time like 10m or 1h, at least 5s, or 0 for never", optarg);
 }
 
 static int read_reads(struct cli_args *args, struct node_options *o) {
     o->lease_reads = strcmp(optarg, "lease") == 0;
     if (o->lease_reads || strcmp(optarg, "quorum") == 0)
         return CLI_END;
-    args->exit = cli_usage_error(args->command, "--reads %s: give quorum or lease", optarg);
-    return CLI_STOP;
+    return cli_refuse(args, "--reads %s: give quorum or lease", optarg);
 }
 
 static int read_option(struct cli_args *args, struct node_options *o, int option) {
@@ -173,9 +154,8 @@ static int complete_advertise(struct cli_args *args, struct node_options *o) {
         return CLI_END;
     if (addr.port_number != 0 && advertise_guess(&addr, o->advertise, sizeof o->advertise) == 0)
         return CLI_END;
-    args->exit = cli_usage_error(args->command, "node: cannot tell at which address other nodes reach this one: give "
-                                                "--advertise HOST:PORT");
-    return CLI_STOP;
+    return cli_refuse(args, "node: cannot tell at which address other nodes reach this one: give "
+                            "--advertise HOST:PORT");
 }
 
 int node_options_read(struct cli_args *args, struct node_options *out) {
