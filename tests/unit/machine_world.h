@@ -14,7 +14,7 @@
 #include "errors.h"
 #include "machine.h"
 #include "ring.h"
-#include "store.h"
+#include "store_use.h"
 
 #define WORLD_BUF_MAX (8u << 20)
 
@@ -58,11 +58,10 @@ static inline struct machine_arc root_arc(void) {
 }
 
 static inline struct command_result world_apply_bytes(struct world *w, const uint8_t *bytes, size_t size) {
-    struct txn *t = NULL;
     struct command_result r;
     w->effects.count = 0;
     buf_clear(&w->answer);
-    assert_int_equal(store_begin(w->store, true, &t), 0);
+    struct txn *t = begin(w->store, true);
     assert_int_equal(machine_apply(t, &w->arc, w->stamp_ms, bytes, size, &w->answer, &w->effects), 0);
     assert_int_equal(store_commit(t), 0);
     assert_int_equal(command_result_decode(w->answer.bytes, w->answer.size, &r), 0);
@@ -78,12 +77,11 @@ static inline struct command_result world_apply(struct world *w, const struct co
 
 /* The answer is in w->answer. */
 static inline int world_query(struct world *w, const struct query *q) {
-    struct txn *t = NULL;
     buf_clear(&w->command);
     buf_clear(&w->answer);
     query_encode(q, &w->command);
     assert_int_equal(w->command.error, 0);
-    assert_int_equal(store_begin(w->store, false, &t), 0);
+    struct txn *t = begin(w->store, false);
     int rc = machine_query(t, &w->arc, w->command.bytes, w->command.size, &w->answer);
     store_abort(t);
     return rc;
@@ -108,9 +106,8 @@ static inline int world_name(struct world *w, const struct name *n, struct name_
 }
 
 static inline struct digest world_digest(struct world *w) {
-    struct txn *t = NULL;
     struct digest d;
-    assert_int_equal(store_begin(w->store, false, &t), 0);
+    struct txn *t = begin(w->store, false);
     assert_int_equal(machine_digest(t, &w->arc, &d), 0);
     store_abort(t);
     return d;
@@ -121,10 +118,9 @@ static inline bool same_digest(struct digest a, struct digest b) {
 }
 
 static inline size_t world_rows(struct world *w, enum txn_table table) {
-    struct txn *t = NULL;
     struct slice key = {0}, value;
     size_t count = 0;
-    assert_int_equal(store_begin(w->store, false, &t), 0);
+    struct txn *t = begin(w->store, false);
     int rc = txn_seek(t, table, key, &key, &value);
     while (rc == 0) {
         count++;

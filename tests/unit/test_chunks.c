@@ -3,7 +3,6 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,31 +10,23 @@
 
 #include "chunks.h"
 #include "errors.h"
+#include "scratch.h"
 #include "store.h"
 
-#define DIRECTORY_TEMPLATE "/tmp/shoal-test-chunks-XXXXXX"
 #define FIRST_PIECE (CHUNK_PIECE - 8)
 
 struct place {
-    char directory[sizeof(DIRECTORY_TEMPLATE)];
+    char directory[SCRATCH_SIZE];
     struct store *store;
     struct txn *txn; /* one write transaction for the whole test */
     uint8_t *stored; /* CHUNK_STORED_MAX bytes */
     uint8_t *read;
 };
 
-static int remove_entry(const char *path, const struct stat *st, int flag, struct FTW *ftw) {
-    (void)st;
-    (void)flag;
-    (void)ftw;
-    return remove(path);
-}
-
 static int setup(void **state, bool lmdb) {
     struct place *p = calloc(1, sizeof(*p));
     assert_non_null(p);
-    memcpy(p->directory, DIRECTORY_TEMPLATE, sizeof(p->directory));
-    assert_non_null(mkdtemp(p->directory));
+    scratch_make(p->directory);
     assert_int_equal(lmdb ? store_open_lmdb(p->directory, 64u << 20, &p->store) : store_open_mem(&p->store), 0);
     assert_int_equal(store_begin(p->store, true, &p->txn), 0);
     p->stored = malloc(CHUNK_STORED_MAX);
@@ -60,7 +51,7 @@ static int teardown(void **state) {
     struct place *p = *state;
     store_abort(p->txn);
     store_close(p->store);
-    assert_int_equal(nftw(p->directory, remove_entry, 8, FTW_DEPTH | FTW_PHYS), 0);
+    scratch_remove(p->directory);
     free(p->stored);
     free(p->read);
     free(p);

@@ -1,6 +1,5 @@
 /* shoal bench against a node played by the test, which keeps files in memory and misbehaves as it is told. */
 #include <fcntl.h>
-#include <ftw.h>
 #include <poll.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -25,6 +24,7 @@
 #include "digest.h"
 #include "errors.h"
 #include "frame.h"
+#include "scratch.h"
 
 #define FILE_SIZE 100
 #define KEYS 20
@@ -63,7 +63,7 @@ struct node {
 
 struct fixture {
     struct node nodes[2];
-    char base[64];
+    char base[SCRATCH_SIZE];
     pid_t child;
     char out[OUTPUT_MAX], err[OUTPUT_MAX];
 };
@@ -233,26 +233,18 @@ static void serve(struct node *n) {
 static int set_up(void **state) {
     struct fixture *f = calloc(1, sizeof *f);
     assert_non_null(f);
-    snprintf(f->base, sizeof f->base, "/tmp/shoal-bench-XXXXXX");
-    assert_non_null(mkdtemp(f->base));
+    scratch_make(f->base);
     node_open(&f->nodes[0], f->base, 0);
     node_open(&f->nodes[1], f->base, 1);
     *state = f;
     return 0;
 }
 
-static int remove_entry(const char *path, const struct stat *st, int kind, struct FTW *ftw) {
-    (void)st;
-    (void)kind;
-    (void)ftw;
-    return remove(path);
-}
-
 static int tear_down(void **state) {
     struct fixture *f = *state;
     node_close(&f->nodes[0]);
     node_close(&f->nodes[1]);
-    assert_int_equal(nftw(f->base, remove_entry, 8, FTW_DEPTH | FTW_PHYS), 0);
+    scratch_remove(f->base);
     free(f);
     return 0;
 }

@@ -1,7 +1,6 @@
 /* The commands against a node played by the test: each runs in a process of its own, as a user would run it. */
 #include <dirent.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -23,12 +22,13 @@
 #include "cli.h"
 #include "client.h"
 #include "errors.h"
+#include "scratch.h"
 
 #define OUTPUT_MAX 4096
 #define PREFIX_SIZE 4
 
 struct fixture {
-    char dir[64];
+    char dir[SCRATCH_SIZE];
     char file[96]; /* what put reads and get writes */
     int listener;
     int fd; /* the command's connection */
@@ -42,8 +42,7 @@ struct fixture {
 static int set_up(void **state) {
     struct fixture *f = calloc(1, sizeof *f);
     assert_non_null(f);
-    snprintf(f->dir, sizeof f->dir, "/tmp/shoal-cmd-XXXXXX");
-    assert_non_null(mkdtemp(f->dir));
+    scratch_make(f->dir);
     snprintf(f->file, sizeof f->file, "%s/file", f->dir);
     buf_init(&f->in, PREFIX_SIZE + FRAME_MAX);
     struct sockaddr_un sa = {.sun_family = AF_UNIX};
@@ -56,20 +55,13 @@ static int set_up(void **state) {
     return 0;
 }
 
-static int remove_entry(const char *path, const struct stat *st, int kind, struct FTW *ftw) {
-    (void)st;
-    (void)kind;
-    (void)ftw;
-    return remove(path);
-}
-
 static int tear_down(void **state) {
     struct fixture *f = *state;
     if (f->fd >= 0)
         close(f->fd);
     close(f->listener);
     buf_release(&f->in);
-    assert_int_equal(nftw(f->dir, remove_entry, 8, FTW_DEPTH | FTW_PHYS), 0);
+    scratch_remove(f->dir);
     free(f);
     return 0;
 }

@@ -1,7 +1,6 @@
 /* The files the program itself writes: what `get` fetched, the data directory, the identity; and word to systemd. */
 #include <dirent.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -20,32 +19,25 @@
 #include "errors.h"
 #include "notify.h"
 #include "output.h"
+#include "scratch.h"
 
 struct fixture {
-    char dir[64];
+    char dir[SCRATCH_SIZE];
     char path[128];
 };
 
 static int set_up(void **state) {
     struct fixture *f = calloc(1, sizeof *f);
     assert_non_null(f);
-    snprintf(f->dir, sizeof f->dir, "/tmp/shoal-cli-XXXXXX");
-    assert_non_null(mkdtemp(f->dir));
+    scratch_make(f->dir);
     snprintf(f->path, sizeof f->path, "%s/file", f->dir);
     *state = f;
     return 0;
 }
 
-static int remove_entry(const char *path, const struct stat *st, int kind, struct FTW *ftw) {
-    (void)st;
-    (void)kind;
-    (void)ftw;
-    return remove(path);
-}
-
 static int tear_down(void **state) {
     struct fixture *f = *state;
-    assert_int_equal(nftw(f->dir, remove_entry, 8, FTW_DEPTH | FTW_PHYS), 0);
+    scratch_remove(f->dir);
     free(f);
     return 0;
 }

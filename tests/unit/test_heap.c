@@ -4,7 +4,6 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <ftw.h>
 #include <lmdb.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,10 +14,11 @@
 #include "buf.h"
 #include "errors.h"
 #include "heap.h"
+#include "scratch.h"
 #include "store.h"
+#include "store_use.h"
 
 #define MAP_SIZE (512u << 20)
-#define DIRECTORY_TEMPLATE "/tmp/shoal-test-heap-XXXXXX"
 #define KEYS 1000
 #define HOT 100 /* of them */
 #define KEY_SIZE 12
@@ -33,7 +33,7 @@ struct model {
 };
 
 struct world {
-    char directory[sizeof(DIRECTORY_TEMPLATE)];
+    char directory[SCRATCH_SIZE];
     struct store *store;
     struct model committed;
     uint64_t random;
@@ -45,18 +45,10 @@ static uint32_t draw(struct world *w, uint32_t below) {
     return (uint32_t)(w->random >> 33) % below;
 }
 
-static int remove_entry(const char *path, const struct stat *st, int flag, struct FTW *ftw) {
-    (void)st;
-    (void)flag;
-    (void)ftw;
-    return remove(path);
-}
-
 static int setup(void **state) {
     struct world *w = calloc(1, sizeof(*w));
     assert_non_null(w);
-    memcpy(w->directory, DIRECTORY_TEMPLATE, sizeof(w->directory));
-    assert_non_null(mkdtemp(w->directory));
+    scratch_make(w->directory);
     w->value = malloc(VALUE_MAX);
     assert_non_null(w->value);
     w->random = 42;
@@ -67,7 +59,7 @@ static int setup(void **state) {
 static int teardown(void **state) {
     struct world *w = *state;
     store_close(w->store);
-    assert_int_equal(nftw(w->directory, remove_entry, 8, FTW_DEPTH | FTW_PHYS), 0);
+    scratch_remove(w->directory);
     free(w->value);
     free(w);
     return 0;
@@ -166,8 +158,7 @@ static void check(struct world *w, struct txn *t, const struct model *m) {
 }
 
 static void check_committed(struct world *w, const struct model *m) {
-    struct txn *t;
-    assert_int_equal(store_begin(w->store, false, &t), 0);
+    struct txn *t = begin(w->store, false);
     check(w, t, m);
     store_abort(t);
 }
@@ -195,8 +186,8 @@ static void it_shows_what_a_map_would(void **state) {
     for (uint32_t round = 0; round < 150; round++) {
         struct model next = w->committed;
         struct txn *t, *reader;
-        assert_int_equal(store_begin(w->store, false, &reader), 0);
-        assert_int_equal(store_begin(w->store, true, &t), 0);
+        reader = begin(w->store, false);
+        t = begin(w->store, true);
         some_writes(w, t, &next, 1 + draw(w, 60));
         check(w, t, &next);
         if (draw(w, 4) == 0) {
@@ -221,8 +212,7 @@ static void leftovers_do_not_pile_up(void **state) {
     struct model m = {0};
     uint64_t live = (uint64_t)KEYS * 4200, worst = 0;
     for (uint32_t i = 0; i < 60 * 225; i += 225) { /* 57 MB in all */
-        struct txn *t;
-        assert_int_equal(store_begin(w->store, true, &t), 0);
+        struct txn *t = begin(w->store, true);
         for (uint32_t k = i; k < i + 225; k++) {
             put(w, t, &m, k % 15 == 0 ? HOT + k / 15 % (KEYS - HOT) : draw(w, HOT), 4200);
         }
@@ -235,8 +225,7 @@ static void leftovers_do_not_pile_up(void **state) {
     }
     check_committed(w, &m);
     assert_true(worst < 2 * live + HEAP_GARBAGE_MIN + (2u << 20));
-    struct txn *t;
-    assert_int_equal(store_begin(w->store, true, &t), 0);
+    struct txn *t = begin(w->store, true);
     del_some(t, &m, 0, KEYS - 1);
     assert_int_equal(store_commit(t), 0);
     assert_true(store_used_bytes(w->store) < 64 * 1024); /* nothing is left of it */
@@ -248,7 +237,7 @@ static void removals_alone_give_space_back(void **state) {
     struct model m = {0};
     struct txn *t;
     for (uint32_t row = 0; row < KEYS; row += 100) {
-        assert_int_equal(store_begin(w->store, true, &t), 0);
+        t = begin(w->store, true);
         for (uint32_t k = row; k < row + 100; k++) {
             put(w, t, &m, k, k % 2 == 0 ? 60000 : 1100); /* in each segment one of either */
         }
@@ -256,7 +245,7 @@ static void removals_alone_give_space_back(void **state) {
     }
     assert_true(store_used_bytes(w->store) > KEYS / 2 * 60000);
     for (uint32_t row = 0; row < KEYS; row += 2) {
-        assert_int_equal(store_begin(w->store, true, &t), 0);
+        t = begin(w->store, true);
         del(t, &m, row);
         assert_int_equal(store_commit(t), 0);
     }
@@ -307,8 +296,7 @@ static void damage(struct world *w, const char *table, size_t at, uint8_t with, 
 static int read_first(struct world *w) {
     uint8_t key[KEY_SIZE];
     struct slice value;
-    struct txn *t;
-    assert_int_equal(store_begin(w->store, false, &t), 0);
+    struct txn *t = begin(w->store, false);
     int status = txn_get(t, TABLE_NAMES, key_of(key, 0), &value);
     store_abort(t);
     return status;
@@ -334,8 +322,7 @@ static void damage_is_told(void **state) {
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct model m = {0};
-        struct txn *t;
-        assert_int_equal(store_begin(w->store, true, &t), 0);
+        struct txn *t = begin(w->store, true);
         put(w, t, &m, 0, 5000);
         assert_int_equal(store_commit(t), 0);
         assert_int_equal(read_first(w), 0);
@@ -344,7 +331,7 @@ static void damage_is_told(void **state) {
         assert_int_equal(read_first(w), ERR_CORRUPT);
         store_close(w->store);
         w->store = NULL;
-        assert_int_equal(nftw(w->directory, remove_entry, 8, FTW_DEPTH | FTW_PHYS), 0);
+        scratch_remove(w->directory);
         assert_int_equal(store_open_lmdb(w->directory, MAP_SIZE, &w->store), 0);
     }
 }
@@ -352,8 +339,7 @@ static void damage_is_told(void **state) {
 static void a_damaged_count_is_refused_at_the_start(void **state) {
     struct world *w = *state;
     struct model m = {0};
-    struct txn *t;
-    assert_int_equal(store_begin(w->store, true, &t), 0);
+    struct txn *t = begin(w->store, true);
     put(w, t, &m, 0, 5000);
     assert_int_equal(store_commit(t), 0);
     damage(w, "heap usage", 0, 0, 3);

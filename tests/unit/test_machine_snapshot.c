@@ -3,13 +3,12 @@
 #include "machine_world.h"
 #include "codec.h"
 #include "identity.h"
+#include "scratch.h"
 
-#include <ftw.h>
 #include <unistd.h>
 
 #define GROUP 7
 #define MAP_SIZE (64u << 20)
-#define DIRECTORY_TEMPLATE "/tmp/shoal-test-machine-XXXXXX"
 
 /* ---- random commands ---- */
 
@@ -79,15 +78,13 @@ static void apply_random(struct world *w, uint64_t *seed, unsigned count) {
 /* ---- moving ---- */
 
 static void stage(struct world *w, const uint8_t *piece, size_t size) {
-    struct txn *t = NULL;
-    assert_int_equal(store_begin(w->store, true, &t), 0);
+    struct txn *t = begin(w->store, true);
     assert_int_equal(machine_stage(t, GROUP, &w->arc, piece, size), 0);
     assert_int_equal(store_commit(t), 0);
 }
 
 static void install(struct world *w) {
-    struct txn *t = NULL;
-    assert_int_equal(store_begin(w->store, true, &t), 0);
+    struct txn *t = begin(w->store, true);
     assert_int_equal(machine_install(t, GROUP, &w->arc), 0);
     assert_int_equal(store_commit(t), 0);
 }
@@ -95,12 +92,11 @@ static void install(struct world *w) {
 /* Exports `from` in pieces of about max_bytes and stages them at `to`; returns how many. */
 static unsigned carry(struct world *from, struct world *to, size_t max_bytes) {
     struct machine_cursor cursor;
-    struct txn *t = NULL;
     struct buf piece;
     unsigned pieces = 0;
     buf_init(&piece, MACHINE_PIECE_MAX);
     machine_cursor_init(&cursor);
-    assert_int_equal(store_begin(from->store, false, &t), 0);
+    struct txn *t = begin(from->store, false);
     while (!cursor.done) {
         buf_clear(&piece);
         assert_int_equal(machine_export(t, &from->arc, &cursor, max_bytes, &piece), 0);
@@ -145,26 +141,19 @@ static void test_equal_after_snapshot(void **state) {
     }
 }
 
-static int remove_entry(const char *path, const struct stat *st, int flag, struct FTW *ftw) {
-    (void)st;
-    (void)flag;
-    (void)ftw;
-    return remove(path);
-}
-
 static void test_equal_on_lmdb(void **state) {
     (void)state;
-    char directory[] = DIRECTORY_TEMPLATE;
+    char directory[SCRATCH_SIZE];
     struct store *store = NULL;
     struct world a, b;
-    assert_non_null(mkdtemp(directory));
+    scratch_make(directory);
     assert_int_equal(store_open_lmdb(directory, MAP_SIZE, &store), 0);
     world_open(&a, whole_ring());
     world_init(&b, store, whole_ring());
     run_seed(&a, &b, 99, 5000);
     world_close(&a);
     world_close(&b);
-    assert_int_equal(nftw(directory, remove_entry, 8, FTW_DEPTH | FTW_PHYS), 0);
+    scratch_remove(directory);
 }
 
 /* The same commands give the same answers as well. */
@@ -230,9 +219,8 @@ static void test_neighbouring_arcs(void **state) {
         assert_true(same_digest(world_digest(&b), digests[arc]));
     }
     assert_true(filled >= 4);
-    struct txn *t = NULL;
     ring_arc_range(2, bits, &a.arc.first, &a.arc.last);
-    assert_int_equal(store_begin(a.store, true, &t), 0);
+    struct txn *t = begin(a.store, true);
     assert_int_equal(machine_wipe(t, &a.arc), 0);
     assert_int_equal(store_commit(t), 0);
     for (uint32_t arc = 0; arc < 8; arc++) {
@@ -268,18 +256,17 @@ static void test_root(void **state) {
 static void test_stage_clear_is_of_one_group(void **state) {
     (void)state;
     struct world a, b;
-    struct txn *t = NULL;
     world_open(&a, whole_ring());
     world_open(&b, whole_ring());
     apply_random(&a, &(uint64_t){1}, 50);
     carry(&a, &b, 1000);
     size_t staged = world_rows(&b, TABLE_STAGE);
     assert_true(staged > 0);
-    assert_int_equal(store_begin(b.store, true, &t), 0);
+    struct txn *t = begin(b.store, true);
     assert_int_equal(machine_stage_clear(t, GROUP + 1), 0);
     assert_int_equal(store_commit(t), 0);
     assert_int_equal(world_rows(&b, TABLE_STAGE), staged);
-    assert_int_equal(store_begin(b.store, true, &t), 0);
+    t = begin(b.store, true);
     assert_int_equal(machine_stage_clear(t, GROUP), 0);
     assert_int_equal(store_commit(t), 0);
     assert_int_equal(world_rows(&b, TABLE_STAGE), 0);
@@ -290,8 +277,7 @@ static void test_stage_clear_is_of_one_group(void **state) {
 /* ---- pieces no machine wrote ---- */
 
 static int stage_status(struct world *w, const uint8_t *piece, size_t size) {
-    struct txn *t = NULL;
-    assert_int_equal(store_begin(w->store, true, &t), 0);
+    struct txn *t = begin(w->store, true);
     int rc = machine_stage(t, GROUP, &w->arc, piece, size);
     store_abort(t);
     return rc;
@@ -372,14 +358,13 @@ static void test_name_under_another_key(void **state) {
     struct world a, b;
     struct machine_cursor cursor;
     struct buf piece;
-    struct txn *t = NULL;
     world_open(&a, whole_ring());
     world_open(&b, whole_ring());
     struct command c = put_inline("b/key", 1, "text");
     world_apply(&a, &c);
     buf_init(&piece, 4096);
     machine_cursor_init(&cursor);
-    assert_int_equal(store_begin(a.store, false, &t), 0);
+    struct txn *t = begin(a.store, false);
     assert_int_equal(machine_export(t, &a.arc, &cursor, 4096, &piece), 0);
     store_abort(t);
     assert_true(cursor.done);
@@ -400,7 +385,6 @@ static void test_damaged_pieces(void **state) {
     struct world a, b;
     struct machine_cursor cursor;
     struct buf piece;
-    struct txn *t = NULL;
     uint64_t seed = 3;
     unsigned refused = 0;
     world_open(&a, whole_ring());
@@ -408,14 +392,14 @@ static void test_damaged_pieces(void **state) {
     apply_random(&a, &seed, 60);
     buf_init(&piece, MACHINE_PIECE_MAX);
     machine_cursor_init(&cursor);
-    assert_int_equal(store_begin(a.store, false, &t), 0);
+    struct txn *t = begin(a.store, false);
     assert_int_equal(machine_export(t, &a.arc, &cursor, MACHINE_PIECE_MAX, &piece), 0);
     store_abort(t);
     for (unsigned i = 0; i < 400; i++) {
         size_t at = next_random(&seed) % piece.size;
         uint8_t was = piece.bytes[at];
         piece.bytes[at] ^= (uint8_t)(1u << next_random(&seed) % 8);
-        assert_int_equal(store_begin(b.store, true, &t), 0);
+        t = begin(b.store, true);
         int rc = machine_stage(t, GROUP, &b.arc, piece.bytes, piece.size);
         assert_true(rc == 0 || rc == ERR_PROTOCOL);
         refused += rc != 0;

@@ -3,7 +3,6 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <ftw.h>
 #include <lmdb.h>
 #include <signal.h>
 #include <stdio.h>
@@ -17,34 +16,27 @@
 #include "buf.h"
 #include "digest.h"
 #include "errors.h"
+#include "scratch.h"
 #include "store.h"
+#include "store_use.h"
 
 #define MAP_SIZE (64u << 20)
-#define DIRECTORY_TEMPLATE "/tmp/shoal-test-store-XXXXXX"
 
 /* ---- helpers ---- */
 
 struct place {
-    char directory[sizeof(DIRECTORY_TEMPLATE)];
+    char directory[SCRATCH_SIZE];
     struct store *store;
 };
 
-static int remove_entry(const char *path, const struct stat *st, int flag, struct FTW *ftw) {
-    (void)st;
-    (void)flag;
-    (void)ftw;
-    return remove(path);
-}
-
 static void place_make(struct place *p) {
-    memcpy(p->directory, DIRECTORY_TEMPLATE, sizeof(p->directory));
-    assert_non_null(mkdtemp(p->directory));
+    scratch_make(p->directory);
     p->store = NULL;
 }
 
 static void place_remove(struct place *p) {
     store_close(p->store);
-    assert_int_equal(nftw(p->directory, remove_entry, 8, FTW_DEPTH | FTW_PHYS), 0);
+    scratch_remove(p->directory);
 }
 
 static void place_open(struct place *p, uint64_t map_size) {
@@ -79,16 +71,6 @@ static int teardown(void **state) {
     place_remove(p);
     free(p);
     return 0;
-}
-
-static struct slice text(const char *s) {
-    return (struct slice){(const uint8_t *)s, strlen(s)};
-}
-
-static struct txn *begin(struct store *s, bool write) {
-    struct txn *t;
-    assert_int_equal(store_begin(s, write, &t), 0);
-    return t;
 }
 
 static void put(struct txn *t, const char *key, const char *value) {

@@ -7,7 +7,6 @@
 #include <stdint.h>
 #include <dirent.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,7 +20,9 @@
 #include "buf.h"
 #include "digest.h"
 #include "errors.h"
+#include "scratch.h"
 #include "store.h"
+#include "store_use.h"
 
 #define MAP_SIZE (64u << 20)
 #define SEGMENT_BYTES (64u << 10)
@@ -30,20 +31,13 @@
 #define VALUE_MAX 20000
 
 struct place {
-    char root[64];
+    char root[SCRATCH_SIZE];
     char dir[PATH_SIZE];
     struct store *store;
     unsigned copies;
 };
 
 /* ---- helpers ---- */
-
-static int remove_entry(const char *path, const struct stat *st, int flag, struct FTW *ftw) {
-    (void)st;
-    (void)flag;
-    (void)ftw;
-    return remove(path);
-}
 
 static int open_dir(const char *dir, struct store **ret) {
     return store_open_log(dir, MAP_SIZE, SEGMENT_BYTES, ret);
@@ -52,8 +46,7 @@ static int open_dir(const char *dir, struct store **ret) {
 static int setup(void **state) {
     struct place *p = calloc(1, sizeof(*p));
     assert_non_null(p);
-    (void)snprintf(p->root, sizeof(p->root), "/tmp/shoal-test-store-log-XXXXXX");
-    assert_non_null(mkdtemp(p->root));
+    scratch_make(p->root);
     (void)snprintf(p->dir, sizeof(p->dir), "%s/store", p->root);
     assert_int_equal(open_dir(p->dir, &p->store), 0);
     *state = p;
@@ -63,7 +56,7 @@ static int setup(void **state) {
 static int teardown(void **state) {
     struct place *p = *state;
     store_close(p->store);
-    assert_int_equal(nftw(p->root, remove_entry, 8, FTW_DEPTH | FTW_PHYS), 0);
+    scratch_remove(p->root);
     free(p);
     return 0;
 }
@@ -101,16 +94,6 @@ static void copy_dir(struct place *p, char ret_dir[PATH_SIZE]) {
         }
     }
     assert_int_equal(closedir(dir), 0);
-}
-
-static struct slice text(const char *s) {
-    return (struct slice){(const uint8_t *)s, strlen(s)};
-}
-
-static struct txn *begin(struct store *s, bool write) {
-    struct txn *t;
-    assert_int_equal(store_begin(s, write, &t), 0);
-    return t;
 }
 
 static void put_one(struct store *s, enum txn_table table, const char *key, const char *value) {
@@ -514,7 +497,7 @@ static void test_every_damaged_byte_of_the_last_record_is_seen(void **state) {
         assert_int_equal(open_dir(dir, &crashed), 0);
         expect_state(crashed, &before);
         store_close(crashed);
-        assert_int_equal(nftw(dir, remove_entry, 8, FTW_DEPTH | FTW_PHYS), 0);
+        scratch_remove(dir);
     }
 }
 

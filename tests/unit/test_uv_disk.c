@@ -3,7 +3,6 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <ftw.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,17 +12,17 @@
 #include "buf.h"
 #include "check.h"
 #include "errors.h"
+#include "scratch.h"
 #include "txn.h"
 #include "uv_disk.h"
 
-#define DIRECTORY_TEMPLATE "/tmp/shoal-test-disk-XXXXXX"
 #define CAPACITY ((uint64_t)32 << 20)
 #define OPS 3000
 #define LIMIT_MS 20000
 
 struct place {
     uv_loop_t loop;
-    char directory[sizeof(DIRECTORY_TEMPLATE)];
+    char directory[SCRATCH_SIZE];
     struct disk *disk;
     uv_timer_t limit;
     int open;     /* disks not closed yet */
@@ -51,13 +50,6 @@ struct probe {
     struct probe *then_write;
 };
 
-static int remove_entry(const char *path, const struct stat *st, int flag, struct FTW *ftw) {
-    (void)st;
-    (void)flag;
-    (void)ftw;
-    return remove(path);
-}
-
 static void on_failed(void *ctx, int status) {
     struct place *p = ctx;
     p->failures++;
@@ -84,8 +76,7 @@ static void place_open(struct place *p) {
 static int setup(void **state) {
     struct place *p = calloc(1, sizeof(*p));
     assert_non_null(p);
-    memcpy(p->directory, DIRECTORY_TEMPLATE, sizeof(p->directory));
-    assert_non_null(mkdtemp(p->directory));
+    scratch_make(p->directory);
     assert_int_equal(uv_loop_init(&p->loop), 0);
     assert_int_equal(uv_timer_init(&p->loop, &p->limit), 0);
     assert_int_equal(uv_timer_start(&p->limit, on_limit, LIMIT_MS, 0), 0);
@@ -110,7 +101,7 @@ static int teardown(void **state) {
     uv_close((uv_handle_t *)&p->limit, NULL);
     assert_int_equal(uv_run(&p->loop, UV_RUN_DEFAULT), 0);
     assert_int_equal(uv_loop_close(&p->loop), 0);
-    assert_int_equal(nftw(p->directory, remove_entry, 8, FTW_DEPTH | FTW_PHYS), 0);
+    scratch_remove(p->directory);
     free(p);
     return 0;
 }
