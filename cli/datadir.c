@@ -1,5 +1,6 @@
 #include "datadir.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
@@ -15,6 +16,7 @@
 #define IDENTITY_NAME "identity"
 #define IDENTITY_TEMP "identity.new"
 #define LOCK_NAME "lock"
+#define META_FILE "meta/data.mdb"
 #define PID_TEXT_MAX 16
 
 static int __attribute__((format(printf, 3, 4))) datadir_fail(struct datadir *d, int status, const char *format, ...) {
@@ -42,12 +44,56 @@ static int make_path(const char *path) {
     return mkdir(path, 0700) == 0 || errno == EEXIST ? 0 : -1;
 }
 
+static bool is_own_lock(const struct datadir *d) {
+    struct stat st;
+    return fstatat(d->fd, LOCK_NAME, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode) && st.st_size < PID_TEXT_MAX;
+}
+
+/* The lock is made before anything else, so a first start that was interrupted left it behind at least. */
+static bool is_of_a_node(const struct datadir *d) {
+    return datadir_has(d, IDENTITY_NAME) || datadir_has(d, IDENTITY_TEMP) || datadir_has(d, META_FILE) ||
+           is_own_lock(d);
+}
+
+/* Hidden files and lost+found are in many a directory that is as good as empty: a mounted file system, a new home. */
+static bool counts_as_content(const char *name) {
+    return name[0] != '.' && strcmp(name, "lost+found") != 0;
+}
+
+/* Somebody's sources, say, where a node should not make itself at home by mistake. */
+static int datadir_refuse_foreign(struct datadir *d) {
+    if (is_of_a_node(d))
+        return 0;
+    int fd = openat(d->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *list = fd >= 0 ? fdopendir(fd) : NULL;
+    if (list == NULL) {
+        int error = datadir_fail(d, ERR_IO, "%s: %s", d->path, strerror(errno));
+        if (fd >= 0)
+            close(fd);
+        return error;
+    }
+    const struct dirent *entry = readdir(list);
+    while (entry != NULL && !counts_as_content(entry->d_name))
+        entry = readdir(list);
+    int error = 0;
+    if (entry != NULL)
+        error = datadir_fail(d, ERR_REFUSED,
+                             "%s holds other files ('%s') and none of a node: choose an empty directory, or a new one, "
+                             "with -d",
+                             d->path, entry->d_name);
+    closedir(list);
+    return error;
+}
+
 static int datadir_check(struct datadir *d) {
     struct stat st;
     if (fstat(d->fd, &st) != 0)
         return datadir_fail(d, ERR_IO, "%s: %s", d->path, strerror(errno));
     if (st.st_uid != geteuid())
         return datadir_fail(d, ERR_REFUSED, "%s belongs to another user: choose another directory with -d", d->path);
+    int error = datadir_refuse_foreign(d);
+    if (error != 0)
+        return error;
     if (st.st_mode & (S_IWGRP | S_IWOTH))
         return datadir_fail(d, ERR_REFUSED, "%s can be written by other users: chmod 700 %s", d->path, d->path);
     return 0;

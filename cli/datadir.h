@@ -17,7 +17,8 @@ struct datadir {
 };
 
 /* Makes it (0700, and what leads to it) when it is missing, and locks it: ERR_IN_USE when a node runs in it.
- * ERR_REFUSED when others could write in it, ERR_IO. datadir_close() in any case. */
+ * ERR_REFUSED when others could write in it, or when it holds files and none of them is a node's; ERR_IO.
+ * datadir_close() in any case. */
 int datadir_open(struct datadir *d, const char *path);
 void datadir_close(struct datadir *d);
 /* Reads the key file "identity" (0600): ERR_NOT_FOUND, ERR_REFUSED when others could read it, ERR_INVALID,

@@ -209,6 +209,67 @@ static void a_directory_others_can_write_in_is_refused(void **state) {
     datadir_close(&d);
 }
 
+static void make_entry(const struct fixture *f, const char *name, const char *text) {
+    char path[128];
+    snprintf(path, sizeof path, "%s/%s", f->dir, name);
+    if (text == NULL)
+        assert_int_equal(mkdir(path, 0700), 0);
+    else
+        write_file(path, text, 0600);
+}
+
+static void a_directory_of_other_files_is_refused_and_left_alone(void **state) {
+    struct fixture *f = *state;
+    struct datadir d;
+    make_entry(f, "log", NULL);
+    make_entry(f, "meta", NULL);
+    make_entry(f, ".git", NULL);
+    assert_int_equal(chmod(f->dir, 0775), 0);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(datadir_open(&d, f->dir), ERR_REFUSED);
+        assert_non_null(strstr(d.error, "holds other files"));
+        datadir_close(&d);
+        assert_int_equal(count_files(f->dir), 3);
+    }
+}
+
+static void a_lock_that_is_no_lock_is_not_ours(void **state) {
+    struct fixture *f = *state;
+    struct datadir d;
+    make_entry(f, "lock", "the dependencies of somebody's program");
+    assert_int_equal(datadir_open(&d, f->dir), ERR_REFUSED);
+    datadir_close(&d);
+}
+
+static void a_first_start_that_was_interrupted_may_be_repeated(void **state) {
+    struct fixture *f = *state;
+    struct datadir d;
+    make_entry(f, "lock", "");
+    make_entry(f, "log", NULL);
+    make_entry(f, "notes", "");
+    assert_int_equal(datadir_open(&d, f->dir), 0);
+    datadir_close(&d);
+}
+
+static void an_identity_alone_makes_it_the_directory_of_a_node(void **state) {
+    struct fixture *f = *state;
+    struct datadir d;
+    make_entry(f, "identity", "");
+    make_entry(f, "notes", "");
+    assert_int_equal(datadir_open(&d, f->dir), 0);
+    datadir_close(&d);
+}
+
+static void a_mounted_file_system_is_as_good_as_empty(void **state) {
+    struct fixture *f = *state;
+    struct datadir d;
+    make_entry(f, "lost+found", NULL);
+    make_entry(f, ".Trash-0", NULL);
+    make_entry(f, ".profile", "");
+    assert_int_equal(datadir_open(&d, f->dir), 0);
+    datadir_close(&d);
+}
+
 static void an_identity_is_kept(void **state) {
     struct fixture *f = *state;
     struct datadir d;
@@ -292,6 +353,11 @@ int main(void) {
         TEST(a_data_directory_is_made_private),
         TEST(a_data_directory_serves_one_node_at_a_time),
         TEST(a_directory_others_can_write_in_is_refused),
+        TEST(a_directory_of_other_files_is_refused_and_left_alone),
+        TEST(a_lock_that_is_no_lock_is_not_ours),
+        TEST(a_first_start_that_was_interrupted_may_be_repeated),
+        TEST(an_identity_alone_makes_it_the_directory_of_a_node),
+        TEST(a_mounted_file_system_is_as_good_as_empty),
         TEST(an_identity_is_kept),
         TEST(systemd_is_told_by_path_and_by_abstract_name),
         cmocka_unit_test(nobody_to_notify_is_no_trouble),
