@@ -36,6 +36,7 @@ struct host {
     struct disk *disk;
     struct node *node;
     bool has_identity, has_world;
+    bool served; /* it was ready once */
     bool failed;
     char local[PATH_MAX]; /* path of the Unix socket */
 };
@@ -57,6 +58,7 @@ static void host_log(void *ctx, const char *line) {
 
 static void host_on_ready(void *ctx, const struct node_ready *ready) {
     struct host *h = ctx;
+    h->served = true;
     char id[HEX_SIZE(READY_ID)], swarm[HEX_SIZE(READY_ID)], state[NODE_LINE_MAX];
     hex_encode(h->identity.public_key, READY_ID, id);
     hex_encode(ready->swarm, READY_ID, swarm);
@@ -76,10 +78,15 @@ static void host_on_failed(void *ctx, int status, const char *message) {
     uv_world_stop(&h->world);
 }
 
-/* Not a failure: whoever supervises the process has nothing to start again. */
+/* Not a failure of a node that served until then: whoever supervises the process has nothing to start again. One that
+ * never served had left before it was started. */
 static void host_on_left(void *ctx, const char *message) {
     struct host *h = ctx;
-    host_log(ctx, message);
+    if (h->served)
+        host_log(ctx, message);
+    else
+        cli_error("%s", message);
+    h->failed = !h->served;
     notify("STOPPING=1");
     uv_world_stop(&h->world);
 }
@@ -274,6 +281,7 @@ const struct cli_command command_node = {
         "                  all nodes run equally fast within 20%, and no machine is suspended or moved while its\n"
         "                  node runs\n\n"
         "Prints a line that starts with 'ready:' when it serves. SIGTERM or ctrl-c stops it, a second one at\n"
-        "once. It also ends, with status 0, when it has left its swarm. Log lines go to standard error.\n",
+        "once. It also ends, with status 0, when it leaves its swarm; started again in the same DIR after that, it\n"
+        "ends with status 1. Log lines go to standard error.\n",
     .run = node_run,
 };

@@ -72,9 +72,8 @@ for n in 2 3 4; do
     must_be_same "$n" during/chunk "$work/chunk"
 done
 ok "every file is whole through each that stayed"
-launch 1
-ends_itself 1
-ok "started again, it says that it has left and ends"
+refused 1 'no longer a member' "started again, it says that it had left" \
+    timeout 60 "$SHOAL" node -d "$work/1" --listen 127.0.0.1:0
 
 # Nor does its identity help it in: an empty directory would.
 mkdir -m 700 "$work/again"
