@@ -57,6 +57,7 @@ int cli_exit_of(int error) {
     case ERR_NOT_LEADER:
     case ERR_MOVED:
     case ERR_UNREACHABLE:
+    case ERR_CLOSED:
         return CLI_UNAVAILABLE;
     default:
         return CLI_FAILED;

@@ -143,6 +143,10 @@ static struct bench_figures bench_figures_of(const struct bench_params *p, const
     return f;
 }
 
+static void bench_print_prefix(FILE *out, const struct bench_result *r) {
+    fprintf(out, "files     %s, which stay\n", r->prefix);
+}
+
 static void bench_print_json(const struct bench_figures *f, uint64_t errors) {
     printf("{\"ops_per_second\":%.1f,\"mib_per_second\":%.3f,", f->operations, f->mib);
     printf("\"latency_ms\":{\"p50\":%.3f,\"p95\":%.3f,\"p99\":%.3f,\"p999\":%.3f,\"max\":%.3f},", f->p50, f->p95,
@@ -167,7 +171,8 @@ static void bench_print_text(const struct bench_params *p, const struct bench_re
         cli_sanitise(error);
         printf(", the last: %s", error);
     }
-    printf("\nfiles     %s, which stay\n", r->prefix);
+    putchar('\n');
+    bench_print_prefix(stdout, r);
 }
 
 static int bench_report(const struct bench_options *o, const struct bench_result *r) {
@@ -177,6 +182,8 @@ static int bench_report(const struct bench_options *o, const struct bench_result
     else
         bench_print_text(&o->params, r, &f);
     int exit_code = cli_finish_output();
+    if (o->json)
+        bench_print_prefix(stderr, r);
     if (exit_code != CLI_DONE || r->latency.total > 0 || r->errors == 0)
         return exit_code;
     cli_error("bench: no operation succeeded; the last: %s", r->error);
@@ -296,6 +303,7 @@ const struct cli_command command_bench = {
              "  --json          {ops_per_second, mib_per_second,\n"
              "                  latency_ms: {p50, p95, p99, p999, max}, errors, seconds}\n\n"
              "A client whose node does not answer goes on at the next one. Ctrl-C ends the run with the\n"
-             "result so far. The files stay: names under bench/, told at the end.\n",
+             "result so far. The files stay: names under bench/, told at the end; with --json on\n"
+             "standard error.\n",
     .run = bench_command_run,
 };

@@ -43,7 +43,8 @@ const struct cli_command command_remove = {
     .summary = "remove a node that will not come back",
     .usage = "  shoal remove [-d DIR] [--force] NODE\n\n"
              "  NODE            its number, as 'shoal status' shows it\n"
-             "  --force         also when it is alive, or when no majority that is alive would be left of some arc\n"
+             "  --force         also when it is alive, or when no majority that is alive would be left of some arc;\n"
+             "                  not without a majority of the member table's own nodes, the root group\n"
              "  -d, --data DIR  data directory of the node to ask\n\n"
              "The node is removed for good, without what only it may hold; others make new copies of the rest. It is\n"
              "never let in again: should the machine come back, give it an empty directory and a new ticket. A node\n"

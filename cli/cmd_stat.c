@@ -45,9 +45,9 @@ static void stat_print_text(const struct client_message *m, const char *version,
     if (m->u.stat_reply.is_inline)
         printf("chunks    0 (stored with the name)\n");
     else
-        printf("chunks    %u, each on %u node%s or more\n", m->u.stat_reply.chunks, m->u.stat_reply.chunk_replicas_min,
-               m->u.stat_reply.chunk_replicas_min == 1 ? "" : "s");
-    printf("arc       %u\nreplicas  node%s ", m->u.stat_reply.arc, m->u.stat_reply.replica_count == 1 ? "" : "s");
+        printf("chunks    %u, each kept by %u node%s or more\n", m->u.stat_reply.chunks,
+               m->u.stat_reply.chunk_replicas_min, m->u.stat_reply.chunk_replicas_min == 1 ? "" : "s");
+    printf("arc       %u\nkept by   node%s ", m->u.stat_reply.arc, m->u.stat_reply.replica_count == 1 ? "" : "s");
     stat_print_replicas(m, ", ");
     if (m->u.stat_reply.leader != 0)
         printf("; led by node %u\n", m->u.stat_reply.leader);
@@ -93,6 +93,9 @@ const struct cli_command command_stat = {
     .usage = "  shoal stat [-d DIR] [--json] NAME\n\n"
              "  --json          {name, size, modified, version, chunks, inline, arc, leader, replicas,\n"
              "                  chunk_replicas_min}; nodes by their numbers, as in shoal status\n"
-             "  -d, --data DIR  data directory of the node to use\n",
+             "  -d, --data DIR  data directory of the node to use\n\n"
+             "KEPT BY and replicas are the nodes that are to keep what is stored under the name; chunk_replicas_min\n"
+             "is how many are to keep each chunk, at least. Copies are not counted: one that was away may still have\n"
+             "to fetch its own.\n",
     .run = stat_run,
 };

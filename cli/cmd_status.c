@@ -22,15 +22,20 @@ static void status_print_member_json(const struct client_member *m, bool first) 
     format_json_pair(stdout, "addr", m->addr, strlen(m->addr));
     putchar(',');
     format_json_pair(stdout, "zone", m->zone, strlen(m->zone));
-    printf(",\"state\":\"%s\",\"alive\":%s,\"capacity\":%llu,\"used\":%llu,\"leaders\":%u,\"replicas\":%u}", state,
-           m->alive ? "true" : "false", (unsigned long long)m->capacity, (unsigned long long)m->used, m->leaders,
-           m->replicas);
+    printf(",\"state\":\"%s\",\"alive\":%s,\"capacity\":%llu,\"used\":", state, m->alive ? "true" : "false",
+           (unsigned long long)m->capacity);
+    if (m->alive)
+        printf("%llu", (unsigned long long)m->used);
+    else
+        printf("null");
+    printf(",\"leaders\":%u,\"replicas\":%u}", m->leaders, m->replicas);
 }
 
 static void status_print_member_text(const struct client_member *m, bool self) {
-    char id[HEX_SIZE(SHORT_ID)], used[FORMAT_SIZE_MAX], capacity[FORMAT_SIZE_MAX];
+    char id[HEX_SIZE(SHORT_ID)], used[FORMAT_SIZE_MAX] = "-", capacity[FORMAT_SIZE_MAX];
     hex_encode(m->id, SHORT_ID, id);
-    format_size(m->used, used);
+    if (m->alive)
+        format_size(m->used, used);
     format_size(m->capacity, capacity);
     printf("%c%5u  %s  %-22s  %-8s  %-9s  %-5s  %10s of %-10s  %7u  %8u\n", self ? '*' : ' ', m->node, id, m->addr,
            m->zone[0] != '\0' ? m->zone : "-", member_state_name((enum member_state)m->state),
@@ -109,7 +114,8 @@ const struct cli_command command_status = {
     .usage = "  shoal status [-d DIR] [--json]\n\n"
              "  --json          {swarm, self, epoch, replicas,\n"
              "                  arcs: {total, healthy, under_replicated, leaderless},\n"
-             "                  members: [{node, id, addr, zone, state, alive, capacity, used, leaders, replicas}]}\n"
+             "                  members: [{node, id, addr, zone, state, alive, capacity, used, leaders, replicas}]};\n"
+             "                  used is null while the node is not alive\n"
              "  -d, --data DIR  data directory of the node to ask\n\n"
              "The node marked * is the one asked. STATE is what the swarm has decided about a node, SEEN whether\n"
              "the node asked hears from it, LEADERS and REPLICAS in how many groups it leads and serves: a node that\n"

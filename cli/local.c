@@ -80,7 +80,7 @@ static int local_wait(struct local *l, short events, short *ret_events) {
     if (ready < 0)
         return local_fail(l, ERR_IO, "poll: %s", strerror(errno));
     if (ready == 0)
-        return local_fail(l, ERR_TIMEOUT, "the node did not answer for %d seconds: see what it logs",
+        return local_fail(l, ERR_TIMEOUT, "%s: the node did not answer for %d seconds: see what it logs", l->what,
                           LOCAL_SILENCE_MS / 1000);
     if (fds[1].revents != 0)
         return local_fail(l, ERR_ABORTED, "interrupted");
@@ -88,8 +88,28 @@ static int local_wait(struct local *l, short events, short *ret_events) {
     return 0;
 }
 
+/* Blocks of a file belong to the request before them. */
+static void local_remember(struct local *l, const struct client_message *m) {
+    static const char *const names[CLIENT_KINDS] = {
+        [CLIENT_PUT] = "put",   [CLIENT_GET] = "get",       [CLIENT_RM] = "rm",         [CLIENT_LS] = "ls",
+        [CLIENT_STAT] = "stat", [CLIENT_STATUS] = "status", [CLIENT_INVITE] = "invite", [CLIENT_MEMBER] = "drain"};
+    struct client_text name = {.bytes = "", .size = 0};
+    const char *command = names[m->kind];
+    if (m->kind == CLIENT_PUT || m->kind == CLIENT_RM)
+        name = m->u.put.name;
+    else if (m->kind == CLIENT_GET)
+        name = m->u.get.name;
+    else if (m->kind == CLIENT_STAT)
+        name = m->u.stat.name;
+    else if (m->kind == CLIENT_MEMBER && m->u.member.action == CLIENT_DISMISS)
+        command = "remove";
+    if (command != NULL)
+        snprintf(l->what, sizeof l->what, "%s%s%.*s", command, name.size > 0 ? " " : "", (int)name.size, name.bytes);
+}
+
 int local_send(struct local *l, const struct client_message *m) {
     l->answered = false;
+    local_remember(l, m);
     buf_clear(&l->out);
     client_encode(m, &l->out);
     if (l->out.error != 0)
@@ -121,7 +141,7 @@ static int local_read(struct local *l, size_t size) {
             return error;
         ssize_t got = recv(l->fd, l->in.bytes + at, l->in.size - at, MSG_DONTWAIT);
         if (got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR))
-            return local_fail(l, ERR_CLOSED, "the node hung up: see what it logs");
+            return local_fail(l, ERR_CLOSED, "%s: the node hung up: see what it logs", l->what);
         if (got > 0)
             at += (size_t)got;
     }

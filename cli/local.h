@@ -13,12 +13,14 @@
 #define LOCAL_PATH_SIZE 108       /* of a Unix socket's path, with its terminator, unix(7) */
 #define LOCAL_SILENCE_MS 120000
 #define LOCAL_ERROR_MAX 1024
+#define LOCAL_WHAT_MAX 256
 #define LOCAL_ANSWERED 1 /* local_send: the node answered before it had everything */
 
 struct local {
     int fd;
-    int interrupt_fd; /* -1, or readable when the user wants to stop: calls then give ERR_ABORTED */
-    bool answered;    /* the last request got its answer */
+    int interrupt_fd;          /* -1, or readable when the user wants to stop: calls then give ERR_ABORTED */
+    bool answered;             /* the last request got its answer */
+    char what[LOCAL_WHAT_MAX]; /* was asked for: "put docs/a.txt" */
     struct buf in, out;
     char error[LOCAL_ERROR_MAX];
 };

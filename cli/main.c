@@ -52,6 +52,10 @@ int main(int argc, char **argv) {
         puts("shoal " SHOAL_VERSION);
         return cli_finish_output();
     }
+    if (name[0] == '-') {
+        cli_error("options come after the command: shoal COMMAND %s ...; see: shoal help", name);
+        return CLI_USAGE;
+    }
     const struct cli_command *command = find(name);
     if (command == NULL) {
         cli_error("no command is called '%s'; see: shoal help", name);

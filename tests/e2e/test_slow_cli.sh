@@ -11,11 +11,12 @@ random_file "$work/large" 20000000
 # --- wrong usage ----------------------------------------------------------------------------------------------------
 
 refused 2 "no command" "an unknown command" "$SHOAL" frobnicate
+refused 2 "options come after the command" "an option before the command" "$SHOAL" -d "$work/1" status
 refused 2 "too few" "put of nothing" "$SHOAL" put -d "$work/1"
 refused 2 "unknown option" "an unknown option" "$SHOAL" ls -d "$work/1" --frobnicate
 refused 2 "cannot be a name" "a name with a control character" put 1 "$work/file" "$(printf 'a\tb')"
 refused 2 "cannot be a name" "a name that is not UTF-8" put 1 "$work/file" "$(printf 'a\377b')"
-refused 2 "cannot be a name" "a bucket in capitals" put 1 "$work/file" Bucket/key
+refused 2 "cannot be a name.*no capitals" "a bucket in capitals" put 1 "$work/file" Bucket/key
 refused 2 "no version" "a version that is none" put 1 "$work/file" x --if-version 12
 refused 2 "once" "both conditions" put 1 "$work/file" x --if-absent --if-version 00000000000000000000000000000000
 refused 2 "NAME" "standard input without a name" "$SHOAL" put -d "$work/1" -

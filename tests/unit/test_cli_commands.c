@@ -268,8 +268,8 @@ static void put_fails_when_the_node_dies(void **state) {
     receive(f, CLIENT_END);
     close(f->fd);
     f->fd = -1;
-    assert_int_equal(finish(f), CLI_FAILED);
-    assert_non_null(strstr(f->err, "hung up"));
+    assert_int_equal(finish(f), CLI_UNAVAILABLE);
+    assert_string_equal(f->err, "shoal: put file: the node hung up: see what it logs\n");
 }
 
 /* --- get -------------------------------------------------------------------------------------------------------- */
@@ -431,10 +431,7 @@ static void invite_prints_the_ticket_alone(void **state) {
     assert_string_equal(f->out, "shoal1abc\n");
 }
 
-static void stat_prints_json(void **state) {
-    struct fixture *f = *state;
-    START(f, &command_stat, "--json", "docs/a");
-    accept_command(f);
+static void answer_stat(struct fixture *f) {
     receive(f, CLIENT_STAT);
     const struct client_message m = {.kind = CLIENT_STAT_REPLY,
                                      .u.stat_reply = {.name = {.bytes = "docs/a", .size = 6},
@@ -446,6 +443,23 @@ static void stat_prints_json(void **state) {
                                                       .replicas = {1, 3},
                                                       .chunk_replicas_min = 2}};
     answer(f, &m);
+}
+
+static void stat_tells_who_is_to_keep_the_file(void **state) {
+    struct fixture *f = *state;
+    START(f, &command_stat, "docs/a");
+    accept_command(f);
+    answer_stat(f);
+    assert_int_equal(finish(f), CLI_DONE);
+    assert_non_null(strstr(f->out, "chunks    2, each kept by 2 nodes or more\n"));
+    assert_non_null(strstr(f->out, "kept by   nodes 1, 3; led by node 3\n"));
+}
+
+static void stat_prints_json(void **state) {
+    struct fixture *f = *state;
+    START(f, &command_stat, "--json", "docs/a");
+    accept_command(f);
+    answer_stat(f);
     assert_int_equal(finish(f), CLI_DONE);
     assert_string_equal(f->out, "{\"name\":\"docs/a\",\"size\":5,\"modified\":\"1970-01-01T00:00:00Z\","
                                 "\"version\":\"00000000000000000000000000000000\",\"chunks\":2,\"inline\":false,"
@@ -475,7 +489,52 @@ static void status_prints_json(void **state) {
     assert_int_equal(finish(f), CLI_DONE);
     assert_non_null(strstr(f->out, "\"arcs\":{\"total\":8,\"healthy\":7,\"under_replicated\":1,\"leaderless\":0}"));
     assert_non_null(strstr(f->out, "\"addr\":\"127.0.0.1:7440\",\"zone\":\"z\",\"state\":\"up\",\"alive\":true,"));
-    assert_non_null(strstr(f->out, "\"leaders\":8,\"replicas\":5}"));
+    assert_non_null(strstr(f->out, "\"used\":0,\"leaders\":8,\"replicas\":5}"));
+}
+
+static void answer_status_of_a_dead_node(struct fixture *f) {
+    receive(f, CLIENT_STATUS);
+    const struct client_message m = {.kind = CLIENT_STATUS_REPLY, .u.status_reply = {.self = 1, .count = 1}};
+    const struct client_member member = {.node = 2, .addr = "127.0.0.1:7440", .state = MEMBER_UP, .capacity = 2048};
+    struct buf b;
+    buf_init(&b, PREFIX_SIZE + FRAME_MAX);
+    client_encode_status(&m, &member, &b);
+    send_buf(f, &b);
+}
+
+static void status_does_not_tell_what_a_dead_node_uses(void **state) {
+    struct fixture *f = *state;
+    START(f, &command_status);
+    accept_command(f);
+    answer_status_of_a_dead_node(f);
+    assert_int_equal(finish(f), CLI_DONE);
+    assert_non_null(strstr(f->out, "  dead            - of 2.0 KiB "));
+}
+
+static void status_does_not_tell_in_json_what_a_dead_node_uses(void **state) {
+    struct fixture *f = *state;
+    START(f, &command_status, "--json");
+    accept_command(f);
+    answer_status_of_a_dead_node(f);
+    assert_int_equal(finish(f), CLI_DONE);
+    assert_non_null(strstr(f->out, "\"alive\":false,\"capacity\":2048,\"used\":null,\"leaders\":0"));
+}
+
+/* --- names ------------------------------------------------------------------------------------------------------ */
+
+static void a_name_that_cannot_be_is_told_the_rule(void **state) {
+    struct fixture *f = *state;
+    static const char *const names[][2] = {
+        {"Bucket/key", "no capitals"}, {"b_c/key", "only a-z"}, {".b/key", "begins with"},
+        {"/key", "no bucket"},         {"b/", "no key"},        {"a\tb", "control"},
+        {"B/\xff", "no capitals"},     {"b/\xff", "UTF-8"},
+    };
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        START(f, &command_stat, names[i][0]);
+        assert_int_equal(finish(f), CLI_USAGE);
+        assert_non_null(strstr(f->err, "cannot be a name"));
+        assert_non_null(strstr(f->err, names[i][1]));
+    }
 }
 
 /* --- drain, remove ---------------------------------------------------------------------------------------------- */
@@ -680,7 +739,11 @@ int main(void) {
         TEST(rm_goes_on_after_a_name_that_is_not_there),
         TEST(invite_prints_the_ticket_alone),
         TEST(stat_prints_json),
+        TEST(stat_tells_who_is_to_keep_the_file),
         TEST(status_prints_json),
+        TEST(status_does_not_tell_what_a_dead_node_uses),
+        TEST(status_does_not_tell_in_json_what_a_dead_node_uses),
+        TEST(a_name_that_cannot_be_is_told_the_rule),
         TEST(drain_waits_until_the_node_is_gone),
         TEST(drain_tells_when_it_was_called_off),
         TEST(drain_need_not_wait),
