@@ -17,6 +17,7 @@ dir=${SHOAL_QUICKSTART:-$here/build/quickstart}
 if [ ${#dir} -gt 90 ]; then
 	dir=${TMPDIR:-/tmp}/shoal-quickstart
 fi
+stop="sh $here/cli/quickstart.sh stop"
 packages="gcc libc6-dev cmake ninja-build pkg-config libsodium-dev libuv1-dev liblmdb-dev libisal-dev libcbor-dev libbsd-dev
 uthash-dev libcmocka-dev"
 
@@ -162,7 +163,7 @@ node_ready_or_dead() {
 expect_ready() {
 	if ! wait_for 30 node_ready_or_dead "$1" || ! grep -q '^ready:' "$dir/$1.log"; then
 		tail -n 5 "$dir/$1.log" >&2
-		say "quickstart: what was started goes on; to stop it: sh $here/cli/quickstart.sh stop" >&2
+		say "quickstart: what was started goes on; to stop it: $stop" >&2
 		fail "node $1 did not start; its log is $dir/$1.log"
 	fi
 	: >"$dir/$1.joined"
@@ -240,7 +241,7 @@ The swarm is running. Try:
 
 Stop it:
 
-  sh $here/cli/quickstart.sh stop
+  $stop
 
 More: $shoal help, or man $here/cli/shoal.1
 END
@@ -267,6 +268,9 @@ install_packages
 build_shoal
 mkdir -p "$dir"
 dir=$(cd "$dir" && pwd)
+if [ "$dir" != "$here/build/quickstart" ]; then
+	stop="SHOAL_QUICKSTART=$dir $stop"
+fi
 chmod 700 "$dir"
 stop_nodes
 choose_ports

@@ -26,6 +26,7 @@ run sh "$script"
     fail "quickstart: exit status $status"
 }
 grep -q 'byte for byte' "$work/stdout" || fail "quickstart does not show that the file survived"
+grep -q "^  SHOAL_QUICKSTART=$work/q sh .*quickstart.sh stop$" "$work/stdout" || fail "it does not say how to stop what is here"
 ok "quickstart starts three nodes and shows a file that outlives one"
 
 "$SHOAL" ls -d "$work/q/3" quickstart/ | grep -qx quickstart/shoal || fail "the file it stored is not there"
