@@ -1,28 +1,11 @@
 /* The life of members after they joined: they drain, are removed, are out for a while and come back; under load, and
  * whoever leads what meanwhile. Nothing acknowledged is lost by it. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-#include "audit.h"
-#include "check.h"
-#include "content.h"
-#include "errors.h"
 #include "identity.h"
-#include "swarm.h"
-#include "user.h"
+#include "swarm_use.h"
 #include "witness.h"
 
 #define NODES_MAX 6
 #define ARC_BITS 4
-#define CAPACITY ((uint64_t)1 << 30)
-#define CALL_US (60 * (uint64_t)SIM_SECOND)
 #define WHOLE_US (180 * (uint64_t)SIM_SECOND)
 #define LEAVE_US (120 * (uint64_t)SIM_SECOND)
 #define GRACE_MS 20000 /* until a silent member is out */
@@ -30,82 +13,30 @@
 #define FILES_EACH 150
 #define FILE_SIZE 70000 /* one chunk */
 
-struct putter {
-    struct world *world;
-    uint32_t number; /* files (number * FILES_EACH) + 1, 2, ... */
-    uint32_t next;
-    uint32_t through; /* host */
-    bool busy;
-    bool stored[FILES_EACH];
-};
-
 struct world {
     struct swarm swarm;
-    struct user_result answer;
-    bool answered;
-    bool stopping;
     uint64_t capacity; /* of each node; 0: CAPACITY */
     unsigned replicas; /* 0: 3 */
     bool odd;          /* rare paths are made common: see swarm.h */
-    struct putter putters[PUTTERS];
+    struct load load;
 };
 
 /* ---- asking ------------------------------------------------------------------------------------------------------ */
 
-static void on_answer(void *ctx, const struct user_result *result) {
-    struct world *w = ctx;
-    w->answer = *result;
-    w->answered = true;
-}
-
-static const struct user_result *ask(struct world *w, uint32_t number, struct user_request *q) {
-    q->timeout_us = CALL_US;
-    w->answered = false;
-    user_call(sim_host(w->swarm.sim, number), q, on_answer, w);
-    while (!w->answered) {
-        sim_step(w->swarm.sim, sim_now_us(w->swarm.sim) + CALL_US);
-    }
-    assert_false(w->answer.broken);
-    return &w->answer;
-}
-
 static int change(struct world *w, uint32_t through, enum client_action action, uint32_t member, bool force) {
     struct user_request q = {.kind = USER_MEMBER, .action = action, .member = member, .force = force};
-    int status = ask(w, through, &q)->status;
-    if (status != 0) {
-        print_message("%s\n", w->answer.message);
+    const struct user_result *r = ask(&w->swarm, through, &q);
+    if (r->status != 0) {
+        print_message("%s\n", r->message);
     }
-    assert_true(w->answer.answered);
-    return status;
-}
-
-static void run_ms(struct world *w, uint64_t ms) {
-    sim_run_until(w->swarm.sim, sim_now_us(w->swarm.sim) + ms * SIM_MS);
+    assert_true(r->answered);
+    return r->status;
 }
 
 /* ---- the swarm --------------------------------------------------------------------------------------------------- */
 
-static void start(struct world *w, uint32_t number) {
-    struct swarm_node *n = swarm_node(&w->swarm, number);
-    uint64_t until = sim_now_us(w->swarm.sim) + CALL_US;
-    sim_host_start(n->host);
-    while (!n->ready && sim_now_us(w->swarm.sim) < until) {
-        sim_step(w->swarm.sim, until);
-    }
-    assert_true(n->ready);
-}
-
 static void expect_whole(struct world *w) {
-    char message[SWARM_MESSAGE_SIZE];
-    uint64_t until = sim_now_us(w->swarm.sim) + WHOLE_US;
-    bool whole = audit_swarm(&w->swarm, message, sizeof(message));
-    while (!whole && sim_now_us(w->swarm.sim) < until) {
-        run_ms(w, 1000);
-        whole = audit_swarm(&w->swarm, message, sizeof(message));
-    }
-    if (!whole) {
-        fail_msg("seed %llu: %s", (unsigned long long)sim_seed(w->swarm.sim), message);
-    }
+    expect_whole_within(&w->swarm, WHOLE_US);
 }
 
 /* Hosts 1 to `nodes`, as the members of the same numbers. */
@@ -117,23 +48,8 @@ static void begin(struct world *w, uint64_t seed, uint32_t nodes, uint64_t grace
                                           .capacity = w->capacity ? w->capacity : CAPACITY,
                                           .out_after_ms = grace_ms,
                                           .odd = w->odd};
-    swarm_init(&w->swarm, &options);
-    w->stopping = false;
-    start(w, 1);
-    for (uint32_t number = 2; number <= nodes; number++) {
-        struct user_request q = {.kind = USER_INVITE, .uses = 1};
-        const struct user_result *r = ask(w, 1, &q);
-        assert_int_equal(r->status, 0);
-        assert_int_equal(ticket_decode(r->ticket, strlen(r->ticket), &swarm_node(&w->swarm, number)->ticket), 0);
-        start(w, number);
-    }
+    found(&w->swarm, &options);
     expect_whole(w);
-}
-
-static void end(struct world *w) {
-    swarm_check(&w->swarm);
-    assert_string_equal(w->swarm.failure, "");
-    swarm_release(&w->swarm);
 }
 
 /* What host `number` knows of a member. */
@@ -157,7 +73,7 @@ static void expect_state(struct world *w, uint32_t member, enum member_state sta
                      (unsigned)number, (unsigned)member, member_state_name(state_at(w, number, member)),
                      member_state_name(state));
         }
-        run_ms(w, 100);
+        run_ms(&w->swarm, 100);
     }
 }
 
@@ -184,7 +100,7 @@ static void expect_drained(struct world *w, uint32_t member) {
     uint64_t until = sim_now_us(w->swarm.sim) + LEAVE_US;
     bool gone = false;
     while (!gone && sim_now_us(w->swarm.sim) < until) {
-        run_ms(w, 5);
+        run_ms(&w->swarm, 5);
         for (uint32_t number = 1; number <= w->swarm.count; number++) {
             struct swarm_node *n = swarm_node(&w->swarm, number);
             gone = gone || (n->ready && !n->left && state_at(w, number, member) == MEMBER_GONE);
@@ -199,80 +115,24 @@ static void expect_left(struct world *w, uint32_t number) {
     struct swarm_node *n = swarm_node(&w->swarm, number);
     uint64_t until = sim_now_us(w->swarm.sim) + 10 * (uint64_t)SIM_SECOND;
     while (sim_host_up(n->host) && sim_now_us(w->swarm.sim) < until) {
-        run_ms(w, 100);
+        run_ms(&w->swarm, 100);
     }
     assert_true(n->left);
     assert_false(sim_host_up(n->host));
     n->left = false;
     sim_host_start(n->host);
-    run_ms(w, 10000);
+    run_ms(&w->swarm, 10000);
     assert_true(n->left);
     assert_false(sim_host_up(n->host));
 }
 
 /* ---- load -------------------------------------------------------------------------------------------------------- */
 
-static void name_file(struct user_request *q, uint64_t number) {
-    (void)snprintf(q->name, sizeof(q->name), "file-%u", (unsigned)number);
-}
-
-static void put_next(struct putter *p);
-
-static void on_put(void *ctx, const struct user_result *result) {
-    struct putter *p = ctx;
-    p->stored[p->next++] = result->status == 0;
-    p->busy = false;
-    put_next(p);
-}
-
-static void put_next(struct putter *p) {
-    uint64_t file = p->number * FILES_EACH + p->next + 1;
-    struct user_request q = {.kind = USER_PUT, .content = file, .size = FILE_SIZE, .timeout_us = CALL_US};
-    if (!p->world->stopping && p->next < FILES_EACH) {
-        p->busy = true;
-        q.size = file % 3 == 0 ? 100 : FILE_SIZE;
-        name_file(&q, file);
-        user_call(sim_host(p->world->swarm.sim, p->through), &q, on_put, p);
-    }
-}
-
 /* Through the hosts from first on, so that those before it may go. */
-static void load_start(struct world *w, uint32_t first) {
-    for (uint32_t i = 0; i < PUTTERS; i++) {
-        w->putters[i] = (struct putter){.world = w, .number = i};
-        w->putters[i].through = first + i % (w->swarm.count - first + 1);
-        put_next(&w->putters[i]);
-    }
-}
-
-static void load_stop(struct world *w) {
-    bool busy = true;
-    w->stopping = true;
-    while (busy) {
-        run_ms(w, 10);
-        busy = false;
-        for (uint32_t i = 0; i < PUTTERS; i++) {
-            busy = busy || w->putters[i].busy;
-        }
-    }
-}
-
-static void expect_all_stored(struct world *w, uint32_t through) {
-    uint32_t stored = 0;
-    for (uint32_t i = 0; i < PUTTERS; i++) {
-        for (uint32_t f = 0; f < w->putters[i].next; f++) {
-            uint64_t file = i * FILES_EACH + f + 1;
-            struct user_request q = {.kind = USER_GET};
-            name_file(&q, file);
-            if (w->putters[i].stored[f]) {
-                const struct user_result *r = ask(w, through, &q);
-                assert_int_equal(r->status, 0);
-                assert_true(r->content == content_identity(file, file % 3 == 0 ? 100 : FILE_SIZE));
-                stored++;
-            }
-        }
-    }
-    assert_true(stored > 50);
+static void load_from(struct world *w, uint32_t first) {
+    w->load = (struct load){
+        .swarm = &w->swarm, .putters = PUTTERS, .files_each = FILES_EACH, .size = FILE_SIZE, .mixed = true};
+    load_start(&w->load, first, w->swarm.count);
 }
 
 /* ---- draining ---------------------------------------------------------------------------------------------------- */
@@ -282,17 +142,17 @@ static void a_member_drains_under_load(void **state) {
     for (uint64_t seed = 1; seed <= 2; seed++) {
         struct world w = {0};
         begin(&w, seed, 5, 0);
-        load_start(&w, 2);
-        run_ms(&w, 2000);
+        load_from(&w, 2);
+        run_ms(&w.swarm, 2000);
         assert_int_equal(change(&w, 2, CLIENT_DRAIN, 1, false), 0); /* the founder, by another's word */
         assert_int_equal(state_at(&w, 2, 1), MEMBER_DRAINING);
         assert_int_equal(change(&w, 1, CLIENT_DRAIN, 0, false), 0); /* again, by its own */
         expect_drained(&w, 1);
         expect_left(&w, 1);
-        load_stop(&w);
+        load_stop(&w.load);
         expect_whole(&w);
-        expect_all_stored(&w, 3);
-        end(&w);
+        expect_all_stored(&w.load, 3);
+        end(&w.swarm);
     }
 }
 
@@ -308,14 +168,14 @@ static void one_that_leads_everything_drains(void **state) {
             led += info.here && info.leading;
         }
         assert_true(led > 0);
-        load_start(&w, 2);
+        load_from(&w, 2);
         assert_int_equal(change(&w, 3, CLIENT_DRAIN, 1, false), 0);
         expect_drained(&w, 1);
         expect_left(&w, 1);
-        load_stop(&w);
+        load_stop(&w.load);
         expect_whole(&w);
-        expect_all_stored(&w, 2);
-        end(&w);
+        expect_all_stored(&w.load, 2);
+        end(&w.swarm);
     }
 }
 
@@ -325,17 +185,17 @@ static void the_only_copies_outlive_a_drain(void **state) {
     for (uint64_t seed = 1; seed <= 2; seed++) {
         struct world w = {.replicas = 1};
         begin(&w, seed, 4, 0);
-        load_start(&w, 2);
-        run_ms(&w, 500);
+        load_from(&w, 2);
+        run_ms(&w.swarm, 500);
         assert_int_equal(change(&w, 2, CLIENT_DRAIN, 1, false), 0);
         expect_drained(&w, 1);
         expect_left(&w, 1);
         sim_disk_wipe(sim_host(w.swarm.sim, 1));
         witness_wiped(w.swarm.witness, 1);
-        load_stop(&w);
+        load_stop(&w.load);
         expect_whole(&w);
-        expect_all_stored(&w, 4);
-        end(&w);
+        expect_all_stored(&w.load, 4);
+        end(&w.swarm);
     }
 }
 
@@ -344,7 +204,7 @@ static void two_drain_at_once_and_a_third_is_called_back(void **state) {
     for (uint64_t seed = 1; seed <= 2; seed++) {
         struct world w = {0};
         begin(&w, seed, 6, 0);
-        load_start(&w, 4);
+        load_from(&w, 4);
         assert_int_equal(change(&w, 4, CLIENT_DRAIN, 1, false), 0);
         assert_int_equal(change(&w, 5, CLIENT_DRAIN, 2, false), 0);
         assert_int_equal(change(&w, 6, CLIENT_DRAIN, 3, false), 0);
@@ -354,10 +214,10 @@ static void two_drain_at_once_and_a_third_is_called_back(void **state) {
         expect_state(&w, 3, MEMBER_UP, 0);
         expect_left(&w, 1);
         expect_left(&w, 2);
-        load_stop(&w);
+        load_stop(&w.load);
         expect_whole(&w);
-        expect_all_stored(&w, 3);
-        end(&w);
+        expect_all_stored(&w.load, 3);
+        end(&w.swarm);
     }
 }
 
@@ -366,18 +226,18 @@ static void one_that_died_while_draining_is_gone_all_the_same(void **state) {
     (void)state;
     struct world w = {0};
     begin(&w, 1, 5, 0);
-    load_start(&w, 1);
-    run_ms(&w, 1000);
-    load_stop(&w);
+    load_from(&w, 1);
+    run_ms(&w.swarm, 1000);
+    load_stop(&w.load);
     assert_int_equal(change(&w, 1, CLIENT_DRAIN, 5, false), 0);
-    run_ms(&w, 20);
+    run_ms(&w.swarm, 20);
     sim_host_crash(sim_host(w.swarm.sim, 5), SIM_CRASH_POWER);
     expect_drained(&w, 5);
     swarm_node(&w.swarm, 5)->left = true;
     expect_left(&w, 5);
     expect_whole(&w);
-    expect_all_stored(&w, 1);
-    end(&w);
+    expect_all_stored(&w.load, 1);
+    end(&w.swarm);
 }
 
 static void the_last_one_up_is_not_sent_away(void **state) {
@@ -394,7 +254,7 @@ static void the_last_one_up_is_not_sent_away(void **state) {
     assert_int_equal(change(&w, 2, CLIENT_DRAIN_STOP, 1, false), ERR_REFUSED);
     assert_int_equal(change(&w, 2, CLIENT_DRAIN, 3, false), ERR_NOT_FOUND);
     expect_whole(&w);
-    end(&w);
+    end(&w.swarm);
 }
 
 static void no_drain_without_room_elsewhere(void **state) {
@@ -404,13 +264,13 @@ static void no_drain_without_room_elsewhere(void **state) {
     for (uint64_t i = 1; i <= 95; i++) {
         struct user_request q = {.kind = USER_PUT, .content = i, .size = 1 << 20};
         name_file(&q, i);
-        assert_int_equal(ask(&w, 1, &q)->status, 0);
+        assert_int_equal(ask(&w.swarm, 1, &q)->status, 0);
     }
     expect_whole(&w);
-    run_ms(&w, 2000); /* until everybody has told how much it uses */
+    run_ms(&w.swarm, 2000); /* until everybody has told how much it uses */
     assert_int_equal(change(&w, 1, CLIENT_DRAIN, 2, false), ERR_NO_SPACE);
     assert_int_equal(state_at(&w, 1, 2), MEMBER_UP);
-    end(&w);
+    end(&w.swarm);
 }
 
 /* ---- removing ---------------------------------------------------------------------------------------------------- */
@@ -420,19 +280,19 @@ static void a_dead_member_is_removed(void **state) {
     for (uint64_t seed = 1; seed <= 2; seed++) {
         struct world w = {0};
         begin(&w, seed, 5, 0);
-        load_start(&w, 2);
-        run_ms(&w, 1000);
+        load_from(&w, 2);
+        run_ms(&w.swarm, 1000);
         assert_int_equal(change(&w, 2, CLIENT_DISMISS, 1, false), ERR_REFUSED); /* it lives */
         sim_host_crash(sim_host(w.swarm.sim, 1), SIM_CRASH_PROCESS);
-        run_ms(&w, 15000); /* its groups have other leaders */
+        run_ms(&w.swarm, 15000); /* its groups have other leaders */
         assert_int_equal(change(&w, 2, CLIENT_DISMISS, 1, false), 0);
         swarm_node(&w.swarm, 1)->left = true;
-        load_stop(&w);
+        load_stop(&w.load);
         expect_state(&w, 1, MEMBER_GONE, SIM_SECOND);
         expect_whole(&w);
-        expect_all_stored(&w, 5);
+        expect_all_stored(&w.load, 5);
         expect_left(&w, 1);
-        end(&w);
+        end(&w.swarm);
     }
 }
 
@@ -441,18 +301,18 @@ static void who_is_needed_is_removed_only_by_force(void **state) {
     (void)state;
     struct world w = {0};
     begin(&w, 1, 4, 0);
-    load_start(&w, 1);
-    run_ms(&w, 1000);
-    load_stop(&w);
+    load_from(&w, 1);
+    run_ms(&w.swarm, 1000);
+    load_stop(&w.load);
     sim_host_crash(sim_host(w.swarm.sim, 4), SIM_CRASH_PROCESS);
-    run_ms(&w, 10000);
+    run_ms(&w.swarm, 10000);
     assert_int_equal(change(&w, 1, CLIENT_DISMISS, 3, true), 0); /* it lives, and was needed beside 4 */
     expect_left(&w, 3);
     assert_int_equal(change(&w, 1, CLIENT_DISMISS, 4, false), ERR_REFUSED);
-    start(&w, 4);
+    start(&w.swarm, 4);
     expect_whole(&w);
-    expect_all_stored(&w, 1);
-    end(&w);
+    expect_all_stored(&w.load, 1);
+    end(&w.swarm);
 }
 
 /* Two hosts that are no majority of the root group between them. */
@@ -481,28 +341,28 @@ static void one_is_removed_while_it_is_cut_off(void **state) {
         bool far[NODES_MAX + 1] = {false};
         uint32_t victim = 0, other = 0, near = 1;
         begin(&w, seed, 5, 0);
-        load_start(&w, 1);
-        run_ms(&w, 1000);
-        w.stopping = true;
+        load_from(&w, 1);
+        run_ms(&w.swarm, 1000);
+        w.load.stopping = true;
         choose_minority(&w, far, &victim, &other);
         while (far[near]) {
             near++;
         }
         sim_partition(w.swarm.sim, far);
-        run_ms(&w, 15000);
+        run_ms(&w.swarm, 15000);
         assert_int_equal(change(&w, victim, CLIENT_DISMISS, near, true),
                          ERR_UNAVAILABLE); /* a minority decides nothing */
         assert_int_equal(change(&w, near, CLIENT_DISMISS, victim, true), 0);
-        run_ms(&w, 5000);
+        run_ms(&w.swarm, 5000);
         assert_int_equal(state_at(&w, victim, victim), MEMBER_UP); /* how should it know? */
         assert_int_equal(state_at(&w, other, victim), MEMBER_UP);
         sim_heal(w.swarm.sim);
         expect_state(&w, victim, MEMBER_GONE, 60 * (uint64_t)SIM_SECOND);
         expect_left(&w, victim);
-        load_stop(&w);
+        load_stop(&w.load);
         expect_whole(&w);
-        expect_all_stored(&w, other);
-        end(&w);
+        expect_all_stored(&w.load, other);
+        end(&w.swarm);
     }
 }
 
@@ -511,7 +371,7 @@ static void one_is_removed_while_it_is_cut_off(void **state) {
 static void expect_replaced(struct world *w, uint32_t member) {
     uint64_t until = sim_now_us(w->swarm.sim) + LEAVE_US;
     while (serves_anything(w, member) && sim_now_us(w->swarm.sim) < until) {
-        run_ms(w, 500);
+        run_ms(&w->swarm, 500);
     }
     assert_false(serves_anything(w, member));
 }
@@ -521,18 +381,18 @@ static void a_silent_member_is_out_and_comes_back(void **state) {
     for (uint64_t seed = 1; seed <= 2; seed++) {
         struct world w = {0};
         begin(&w, seed, 5, GRACE_MS);
-        load_start(&w, 2);
+        load_from(&w, 2);
         sim_host_crash(sim_host(w.swarm.sim, 1), SIM_CRASH_POWER);
-        run_ms(&w, GRACE_MS - 2000);
+        run_ms(&w.swarm, GRACE_MS - 2000);
         assert_int_equal(state_at(&w, 2, 1), MEMBER_UP); /* not before its time */
         expect_state(&w, 1, MEMBER_OUT, 30 * (uint64_t)SIM_SECOND);
         expect_replaced(&w, 1);
-        start(&w, 1);
+        start(&w.swarm, 1);
         expect_state(&w, 1, MEMBER_UP, 30 * (uint64_t)SIM_SECOND);
-        load_stop(&w);
+        load_stop(&w.load);
         expect_whole(&w);
-        expect_all_stored(&w, 1);
-        end(&w);
+        expect_all_stored(&w.load, 1);
+        end(&w.swarm);
     }
 }
 
@@ -542,28 +402,28 @@ static void of_five_two_are_out_one_after_the_other(void **state) {
     for (uint64_t seed = 1; seed <= 2; seed++) {
         struct world w = {0};
         begin(&w, seed, 5, GRACE_MS);
-        load_start(&w, 3);
-        run_ms(&w, 2000);
-        w.stopping = true;
+        load_from(&w, 3);
+        run_ms(&w.swarm, 2000);
+        w.load.stopping = true;
         sim_host_crash(sim_host(w.swarm.sim, 1), SIM_CRASH_POWER);
         sim_host_crash(sim_host(w.swarm.sim, 2), SIM_CRASH_PROCESS);
         uint64_t until = sim_now_us(w.swarm.sim) + 180 * (uint64_t)SIM_SECOND, first_us = 0;
         uint32_t out = 0;
         while (out < 2 && sim_now_us(w.swarm.sim) < until) {
-            run_ms(&w, 100);
+            run_ms(&w.swarm, 100);
             out = (state_at(&w, 3, 1) == MEMBER_OUT) + (state_at(&w, 3, 2) == MEMBER_OUT);
             first_us = out == 1 && first_us == 0 ? sim_now_us(w.swarm.sim) : first_us;
         }
         assert_int_equal(out, 2);
         assert_true(first_us > 0 && sim_now_us(w.swarm.sim) > first_us + GRACE_MS / 4 * SIM_MS - SIM_SECOND);
-        start(&w, 2);
-        start(&w, 1);
+        start(&w.swarm, 2);
+        start(&w.swarm, 1);
         expect_state(&w, 1, MEMBER_UP, 60 * (uint64_t)SIM_SECOND);
         expect_state(&w, 2, MEMBER_UP, 60 * (uint64_t)SIM_SECOND);
-        load_stop(&w);
+        load_stop(&w.load);
         expect_whole(&w);
-        expect_all_stored(&w, 2);
-        end(&w);
+        expect_all_stored(&w.load, 2);
+        end(&w.swarm);
     }
 }
 
@@ -573,15 +433,15 @@ static void a_majority_is_never_out(void **state) {
     begin(&w, 1, 3, GRACE_MS);
     sim_host_crash(sim_host(w.swarm.sim, 3), SIM_CRASH_PROCESS);
     expect_state(&w, 3, MEMBER_OUT, 60 * (uint64_t)SIM_SECOND);
-    run_ms(&w, 20000); /* two are left to serve it all */
+    run_ms(&w.swarm, 20000); /* two are left to serve it all */
     sim_host_crash(sim_host(w.swarm.sim, 2), SIM_CRASH_PROCESS);
-    run_ms(&w, 5 * GRACE_MS);
+    run_ms(&w.swarm, 5 * GRACE_MS);
     assert_int_equal(state_at(&w, 1, 2), MEMBER_UP);
-    start(&w, 2);
-    start(&w, 3);
+    start(&w.swarm, 2);
+    start(&w.swarm, 3);
     expect_state(&w, 3, MEMBER_UP, 60 * (uint64_t)SIM_SECOND);
     expect_whole(&w);
-    end(&w);
+    end(&w.swarm);
 }
 
 /* The leader of the root group hears nothing of it; the others do. */
@@ -599,14 +459,14 @@ static void one_whom_others_hear_is_not_out(void **state) {
     uint32_t unheard = leader == 4 ? 3 : 4;
     sim_link_block(w.swarm.sim, unheard, leader, true);
     sim_link_block(w.swarm.sim, leader, unheard, true);
-    run_ms(&w, 4 * GRACE_MS);
+    run_ms(&w.swarm, 4 * GRACE_MS);
     groups_info(node_groups(swarm_node(&w.swarm, leader)->node), GROUPS_ROOT, &info);
     assert_true(info.leading);
     assert_int_equal(state_at(&w, leader, unheard), MEMBER_UP);
     assert_true(members_find(node_members(swarm_node(&w.swarm, leader)->node), unheard)->changed < 8);
     sim_heal(w.swarm.sim);
     expect_whole(&w);
-    end(&w);
+    end(&w.swarm);
 }
 
 /* A process that was stopped has heard nobody, and must not conclude anything from that. */
@@ -617,13 +477,13 @@ static void one_that_slept_judges_nobody(void **state) {
     for (uint32_t number = 1; number <= 3; number++) {
         sim_host_pause(sim_host(w.swarm.sim, number), sim_now_us(w.swarm.sim) + 3 * GRACE_MS * SIM_MS);
     }
-    run_ms(&w, 4 * GRACE_MS);
+    run_ms(&w.swarm, 4 * GRACE_MS);
     for (uint32_t number = 1; number <= 3; number++) {
         assert_int_equal(state_at(&w, 1, number), MEMBER_UP);
         assert_true(members_find(node_members(swarm_node(&w.swarm, 1)->node), number)->changed < 6);
     }
     expect_whole(&w);
-    end(&w);
+    end(&w.swarm);
 }
 
 /* Blocks or frees the paths between the host and all that are near. */
@@ -653,7 +513,7 @@ static void one_that_is_told_to_go_spreads_no_table(void **state) {
         }
         block_from_near(&w, far, victim, true);
         block_from_near(&w, far, other, true);
-        run_ms(&w, 5000);
+        run_ms(&w.swarm, 5000);
         assert_int_equal(change(&w, near, CLIENT_DISMISS, dead, true), 0);
         assert_int_equal(change(&w, near, CLIENT_DISMISS, victim, true), 0);
         swarm_node(&w.swarm, dead)->left = true;
@@ -665,7 +525,7 @@ static void one_that_is_told_to_go_spreads_no_table(void **state) {
         expect_state(&w, victim, MEMBER_GONE, 10 * (uint64_t)SIM_SECOND);
         expect_state(&w, dead, MEMBER_GONE, 10 * (uint64_t)SIM_SECOND);
         expect_whole(&w);
-        end(&w);
+        end(&w.swarm);
     }
 }
 
@@ -677,29 +537,29 @@ static void a_machine_without_its_disk_is_another_member(void **state) {
         struct world w = {0};
         uint8_t fresh[IDENTITY_SEED_SIZE] = {77};
         begin(&w, seed, 4, GRACE_MS);
-        load_start(&w, 1);
-        run_ms(&w, 2000);
-        load_stop(&w);
+        load_from(&w, 1);
+        run_ms(&w.swarm, 2000);
+        load_stop(&w.load);
         expect_whole(&w);
         struct swarm_node *n = swarm_node(&w.swarm, 4);
         sim_host_crash(n->host, SIM_CRASH_POWER);
         sim_disk_wipe(n->host);
         witness_wiped(w.swarm.witness, 4);
-        run_ms(&w, 5000);
+        run_ms(&w.swarm, 5000);
         identity_release(&n->identity);
         assert_int_equal(identity_from_seed(fresh, &n->identity), 0);
         struct user_request q = {.kind = USER_INVITE, .uses = 1};
-        const struct user_result *r = ask(&w, 1, &q);
+        const struct user_result *r = ask(&w.swarm, 1, &q);
         assert_int_equal(r->status, 0);
         ticket_release(&n->ticket);
         assert_int_equal(ticket_decode(r->ticket, strlen(r->ticket), &n->ticket), 0);
-        start(&w, 4);
+        start(&w.swarm, 4);
         assert_int_equal(node_self(n->node), 5);
         assert_int_equal(change(&w, 2, CLIENT_DISMISS, 4, false), 0);
         expect_state(&w, 4, MEMBER_GONE, SIM_SECOND);
         expect_whole(&w);
-        expect_all_stored(&w, 4);
-        end(&w);
+        expect_all_stored(&w.load, 4);
+        end(&w.swarm);
     }
 }
 
@@ -730,7 +590,7 @@ static bool serving(struct storm *s, uint32_t number) {
 static int storm_change(struct storm *s, enum client_action action, uint32_t member) {
     struct user_request q = {.kind = USER_MEMBER, .action = action, .member = member};
     uint32_t through = any_host(s);
-    return serving(s, through) ? ask(s->w, through, &q)->status : ERR_UNREACHABLE;
+    return serving(s, through) ? ask(&s->w->swarm, through, &q)->status : ERR_UNREACHABLE;
 }
 
 static void storm_wake(struct storm *s) {
@@ -756,7 +616,7 @@ static void storm_cut(struct storm *s) {
     far[any_host(s)] = true;
     if (s->down == 0) {
         sim_partition(s->w->swarm.sim, far);
-        run_ms(s->w, prng_below(&s->prng, GRACE_MS * 2));
+        run_ms(&s->w->swarm, prng_below(&s->prng, GRACE_MS * 2));
         sim_heal(s->w->swarm.sim);
     }
 }
@@ -790,7 +650,11 @@ static void storm_rejoin(struct storm *s, uint32_t number) {
     struct user_request q = {.kind = USER_INVITE, .uses = 1};
     uint32_t through = any_host(s);
     uint8_t fresh[IDENTITY_SEED_SIZE] = {0};
-    if (!serving(s, through) || sim_host_up(n->host) || ask(s->w, through, &q)->status != 0) {
+    if (!serving(s, through) || sim_host_up(n->host)) {
+        return;
+    }
+    const struct user_result *r = ask(&s->w->swarm, through, &q);
+    if (r->status != 0) {
         return;
     }
     sim_disk_wipe(n->host);
@@ -799,10 +663,10 @@ static void storm_rejoin(struct storm *s, uint32_t number) {
     identity_release(&n->identity);
     assert_int_equal(identity_from_seed(fresh, &n->identity), 0);
     ticket_release(&n->ticket);
-    assert_int_equal(ticket_decode(s->w->answer.ticket, strlen(s->w->answer.ticket), &n->ticket), 0);
+    assert_int_equal(ticket_decode(r->ticket, strlen(r->ticket), &n->ticket), 0);
     n->left = false;
     n->number = 0;
-    start(s->w, number);
+    start(&s->w->swarm, number);
     s->came++;
 }
 
@@ -810,7 +674,7 @@ static void storm_step(struct storm *s) {
     static void (*const events[])(struct storm * s) = {storm_crash, storm_crash,   storm_cut,    storm_drain,
                                                        storm_drain, storm_dismiss, storm_cancel, storm_wake};
     events[prng_below(&s->prng, sizeof(events) / sizeof(events[0]))](s);
-    run_ms(s->w, prng_below(&s->prng, STORM_STEP_MS));
+    run_ms(&s->w->swarm, prng_below(&s->prng, STORM_STEP_MS));
     for (uint32_t number = 1; number <= s->w->swarm.count; number++) {
         struct swarm_node *n = swarm_node(&s->w->swarm, number);
         if (n->left && number != s->down) {
@@ -825,14 +689,14 @@ static void storm_step(struct storm *s) {
 static void storm_end(struct storm *s) {
     storm_wake(s);
     sim_heal(s->w->swarm.sim);
-    run_ms(s->w, GRACE_MS);
-    load_stop(s->w);
+    run_ms(&s->w->swarm, GRACE_MS);
+    load_stop(&s->w->load);
     for (uint32_t number = 1; number <= s->w->swarm.count; number++) {
         struct swarm_node *n = swarm_node(&s->w->swarm, number);
         uint64_t until = sim_now_us(s->w->swarm.sim) + LEAVE_US;
         while (!n->left && (!n->ready || state_at(s->w, number, node_self(n->node)) != MEMBER_UP) &&
                sim_now_us(s->w->swarm.sim) < until) {
-            run_ms(s->w, 500);
+            run_ms(&s->w->swarm, 500);
         }
     }
 }
@@ -846,7 +710,7 @@ static void members_come_and_go_and_files_stay(void **state) {
         struct storm s = {.w = &w};
         prng_init(&s.prng, seed, PRNG_SCENARIO, 7);
         begin(&w, seed, NODES_MAX, GRACE_MS);
-        load_start(&w, 1);
+        load_from(&w, 1);
         for (uint32_t step = 0; step < STORM_STEPS; step++) {
             storm_step(&s);
         }
@@ -854,12 +718,12 @@ static void members_come_and_go_and_files_stay(void **state) {
         expect_whole(&w);
         for (uint32_t number = 1; number <= NODES_MAX; number++) {
             if (!swarm_node(&w.swarm, number)->left) {
-                expect_all_stored(&w, number);
+                expect_all_stored(&w.load, number);
                 break;
             }
         }
         assert_true(s.left > 0);
-        end(&w);
+        end(&w.swarm);
     }
 }
 

@@ -1,26 +1,10 @@
 /* Whole nodes with nothing to do, and what happens when one that leads is lost. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-#include "audit.h"
-#include "check.h"
-#include "errors.h"
 #include "groups.h"
-#include "swarm.h"
-#include "user.h"
+#include "swarm_use.h"
 
 #define NODES 3
 #define ARC_BITS 4
-#define CAPACITY ((uint64_t)1 << 30)
-#define CALL_US (60 * (uint64_t)SIM_SECOND)
-#define WHOLE_US (120 * (uint64_t)SIM_SECOND)
+#define SETTLE_MS 40000
 #define WRITERS 32 /* names, so that every node leads some of them */
 #define FAILOVER_MS 1000
 
@@ -32,65 +16,15 @@ struct writer {
 
 struct world {
     struct swarm swarm;
-    struct user_result answer;
-    bool answered;
     struct writer writers[WRITERS];
 };
 
-static void on_answer(void *ctx, const struct user_result *result) {
-    struct world *w = ctx;
-    w->answer = *result;
-    w->answered = true;
-}
-
-static const struct user_result *ask(struct world *w, uint32_t number, struct user_request *q) {
-    q->timeout_us = CALL_US;
-    w->answered = false;
-    user_call(sim_host(w->swarm.sim, number), q, on_answer, w);
-    while (!w->answered) {
-        sim_step(w->swarm.sim, sim_now_us(w->swarm.sim) + CALL_US);
-    }
-    assert_false(w->answer.broken);
-    return &w->answer;
-}
-
-static void run_ms(struct world *w, uint64_t ms) {
+static void run_checked_ms(struct world *w, uint64_t ms) {
     uint64_t until = sim_now_us(w->swarm.sim) + ms * SIM_MS;
     while (sim_step(w->swarm.sim, until)) {
         swarm_check(&w->swarm);
     }
     assert_string_equal(w->swarm.failure, "");
-}
-
-static void start(struct world *w, uint32_t number) {
-    struct swarm_node *n = swarm_node(&w->swarm, number);
-    uint64_t until = sim_now_us(w->swarm.sim) + CALL_US;
-    sim_host_start(n->host);
-    while (!n->ready && sim_now_us(w->swarm.sim) < until) {
-        sim_step(w->swarm.sim, until);
-    }
-    assert_true(n->ready);
-}
-
-static void join(struct world *w, uint32_t number) {
-    struct user_request q = {.kind = USER_INVITE, .uses = 1};
-    const struct user_result *r = ask(w, 1, &q);
-    assert_int_equal(r->status, 0);
-    assert_int_equal(ticket_decode(r->ticket, strlen(r->ticket), &swarm_node(&w->swarm, number)->ticket), 0);
-    start(w, number);
-}
-
-static void expect_whole(struct world *w) {
-    char message[SWARM_MESSAGE_SIZE];
-    uint64_t until = sim_now_us(w->swarm.sim) + WHOLE_US;
-    bool whole = false;
-    while (!whole && sim_now_us(w->swarm.sim) < until) {
-        run_ms(w, 1000);
-        whole = audit_swarm(&w->swarm, message, sizeof(message));
-    }
-    if (!whole) {
-        fail_msg("%s", message);
-    }
 }
 
 static struct groups_info info_of(struct world *w, uint32_t number, uint32_t group) {
@@ -120,12 +54,9 @@ static void world_init(struct world *w, uint64_t seed) {
     *w = (struct world){0};
     const struct swarm_options options = {
         .seed = seed, .nodes = NODES, .bits = ARC_BITS, .replicas = NODES, .capacity = CAPACITY};
-    swarm_init(&w->swarm, &options);
-    start(w, 1);
-    join(w, 2);
-    join(w, 3);
-    expect_whole(w);
-    run_ms(w, 20000);
+    found(&w->swarm, &options);
+    run_checked_ms(w, SETTLE_MS);
+    expect_whole_within(&w->swarm, 0);
 }
 
 static uint64_t messages(struct world *w) {
@@ -141,16 +72,16 @@ static void nodes_at_rest_exchange_no_raft_message(void **state) {
     (void)state;
     world_init(&w, 1);
     uint64_t before = messages(&w);
-    run_ms(&w, 60000);
+    run_checked_ms(&w, 60000);
     assert_int_equal(messages(&w) - before, 0);
     struct user_request q = {.kind = USER_PUT, .name = "x", .content = 1, .size = 100};
-    assert_int_equal(ask(&w, 2, &q)->status, 0);
-    run_ms(&w, 1000);
+    assert_int_equal(ask(&w.swarm, 2, &q)->status, 0);
+    run_checked_ms(&w, 1000);
     assert_true(messages(&w) > before);
     before = messages(&w);
-    run_ms(&w, 60000);
+    run_checked_ms(&w, 60000);
     assert_int_equal(messages(&w) - before, 0);
-    swarm_release(&w.swarm);
+    end(&w.swarm);
 }
 
 /* ---- writers ------------------------------------------------------------------------------------------------------
@@ -176,7 +107,7 @@ static uint64_t all_written_ms(struct world *w, uint64_t since_us) {
     uint64_t last = since_us;
     for (uint32_t i = 0; i < WRITERS; i++) {
         while (w->writers[i].done_us == 0) {
-            run_ms(w, 1);
+            run_checked_ms(w, 1);
         }
         assert_int_equal(w->writers[i].status, 0);
         last = w->writers[i].done_us > last ? w->writers[i].done_us : last;
@@ -203,12 +134,12 @@ static void leadership_goes_where_the_placement_wants_it(void **state) {
         assert_true(led_by(&w, number) >= 3); /* of 17 */
     }
     sim_host_crash(sim_host(w.swarm.sim, 2), SIM_CRASH_PROCESS);
-    run_ms(&w, 2000);
+    run_checked_ms(&w, 2000);
     assert_int_equal(led_by(&w, 1) + led_by(&w, 3), (1u << ARC_BITS) + 1);
-    start(&w, 2);
-    run_ms(&w, 10000);
+    start(&w.swarm, 2);
+    run_checked_ms(&w, 10000);
     expect_preferred_leaders(&w);
-    swarm_release(&w.swarm);
+    end(&w.swarm);
 }
 
 /* Handing over is no pause that a user would notice. */
@@ -217,8 +148,8 @@ static void writes_go_on_while_leadership_moves(void **state) {
     (void)state;
     world_init(&w, 2);
     sim_host_crash(sim_host(w.swarm.sim, 2), SIM_CRASH_PROCESS);
-    run_ms(&w, 2000);
-    start(&w, 2);
+    run_checked_ms(&w, 2000);
+    start(&w.swarm, 2);
     uint32_t before = led_by(&w, 2);
     uint64_t worst = 0;
     for (int i = 0; i < 400; i++) {
@@ -226,13 +157,13 @@ static void writes_go_on_while_leadership_moves(void **state) {
         write_all(&w, 1);
         uint64_t ms = all_written_ms(&w, since_us);
         worst = ms > worst ? ms : worst;
-        run_ms(&w, 20);
+        run_checked_ms(&w, 20);
     }
     print_message("the slowest write took %u ms\n", (unsigned)worst);
     assert_int_equal(before, 0);
     assert_true(led_by(&w, 2) > 0);
     assert_true(worst < 200);
-    swarm_release(&w.swarm);
+    end(&w.swarm);
 }
 
 /* ---- a leader is lost ------------------------------------------------------------------------------------------- */
@@ -275,7 +206,7 @@ static uint64_t failover_ms(enum fault fault, uint64_t seed) {
         write_all(&w, through);
         (void)all_written_ms(&w, sim_now_us(w.swarm.sim));
     }
-    run_ms(&w, seed * 77 % 600);
+    run_checked_ms(&w, seed * 77 % 600);
     write_all(&w, through);
     sim_run_until(w.swarm.sim, sim_now_us(w.swarm.sim) + seed % 4 * 200);
     uint64_t since_us = sim_now_us(w.swarm.sim);
@@ -283,8 +214,7 @@ static uint64_t failover_ms(enum fault fault, uint64_t seed) {
     uint64_t ms = all_written_ms(&w, since_us);
     write_all(&w, through);
     uint64_t more = all_written_ms(&w, since_us);
-    assert_string_equal(w.swarm.failure, "");
-    swarm_release(&w.swarm);
+    end(&w.swarm);
     return more > ms ? more : ms;
 }
 
@@ -349,10 +279,10 @@ static void a_leader_whose_disk_hangs_is_replaced(void **state) {
         uint64_t since_us = sim_now_us(w.swarm.sim);
         write_all(&w, 1 + victim % NODES);
         assert_true(all_written_ms(&w, since_us) < FAILOVER_MS);
-        run_ms(&w, 1000);
+        run_checked_ms(&w, 1000);
     }
     assert_int_equal(led_by(&w, victim), 0);
-    swarm_release(&w.swarm);
+    end(&w.swarm);
 }
 
 int main(void) {

@@ -1,67 +1,20 @@
 /* Repair: every replica of a chunk's group comes to hold the chunk, whatever it missed or lost behind its back. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-#include "audit.h"
-#include "check.h"
 #include "chunks.h"
-#include "content.h"
-#include "errors.h"
 #include "store.h"
-#include "swarm.h"
-#include "user.h"
+#include "swarm_use.h"
 
 #define NODES 3
 #define ARC_BITS 3
-#define CAPACITY ((uint64_t)1 << 30)
-#define CALL_US (60 * (uint64_t)SIM_SECOND)
 #define WHOLE_US (120 * (uint64_t)SIM_SECOND) /* for a new swarm to reach its configurations */
 #define REPAIR_US (60 * (uint64_t)SIM_SECOND)
-#define CALM_US (10 * (uint64_t)SIM_SECOND) /* longer than a replica waits for bytes before it looks for them */
+#define CALM_MS 10000 /* longer than a replica waits for bytes before it looks for them */
 #define FILES 6
 #define FILE_SIZE (2 * CHUNK_PLAIN_MAX + 12345) /* three chunks */
 #define READS_MAX 20
 #define HOUR_MS ((uint64_t)3600 * 1000)
 #define EARLY_US (180 * (uint64_t)SIM_SECOND)
 
-struct world {
-    struct swarm swarm;
-    struct user_result answer;
-    bool answered;
-};
-
-/* ---- asking ------------------------------------------------------------------------------------------------------ */
-
-static void on_answer(void *ctx, const struct user_result *result) {
-    struct world *w = ctx;
-    w->answer = *result;
-    w->answered = true;
-}
-
-/* Any answer will do; who wants a good one looks at it. */
-static const struct user_result *ask(struct world *w, uint32_t number, struct user_request *q) {
-    q->timeout_us = CALL_US;
-    w->answered = false;
-    user_call(sim_host(w->swarm.sim, number), q, on_answer, w);
-    while (!w->answered) {
-        sim_step(w->swarm.sim, sim_now_us(w->swarm.sim) + CALL_US);
-    }
-    assert_false(w->answer.broken);
-    return &w->answer;
-}
-
-static void name_file(struct user_request *q, uint64_t number) {
-    (void)snprintf(q->name, sizeof(q->name), "file-%u", (unsigned)number);
-}
-
-static void put_files(struct world *w, uint32_t through) {
+static void put_files(struct swarm *w, uint32_t through) {
     for (uint64_t i = 1; i <= FILES; i++) {
         struct user_request q = {.kind = USER_PUT, .content = i, .size = FILE_SIZE};
         name_file(&q, i);
@@ -69,7 +22,7 @@ static void put_files(struct world *w, uint32_t through) {
     }
 }
 
-static void read_files(struct world *w, uint32_t through) {
+static void read_files(struct swarm *w, uint32_t through) {
     for (uint64_t i = 1; i <= FILES; i++) {
         struct user_request q = {.kind = USER_GET};
         name_file(&q, i);
@@ -82,57 +35,19 @@ static void read_files(struct world *w, uint32_t through) {
 
 /* ---- the swarm --------------------------------------------------------------------------------------------------- */
 
-static void start(struct world *w, uint32_t number) {
-    struct swarm_node *n = swarm_node(&w->swarm, number);
-    uint64_t until = sim_now_us(w->swarm.sim) + CALL_US;
-    sim_host_start(n->host);
-    while (!n->ready && sim_now_us(w->swarm.sim) < until) {
-        sim_step(w->swarm.sim, until);
-    }
-    assert_true(n->ready);
-}
-
-/* All arcs on their replicas, every reference with its chunk and every chunk with its reference. */
-static void expect_whole_within(struct world *w, uint64_t limit_us) {
-    char message[SWARM_MESSAGE_SIZE];
-    uint64_t until = sim_now_us(w->swarm.sim) + limit_us;
-    bool whole = audit_swarm(&w->swarm, message, sizeof(message));
-    while (!whole && sim_now_us(w->swarm.sim) < until) {
-        sim_run_until(w->swarm.sim, sim_now_us(w->swarm.sim) + SIM_SECOND);
-        whole = audit_swarm(&w->swarm, message, sizeof(message));
-    }
-    if (!whole) {
-        fail_msg("%s", message);
-    }
-}
-
-static void begin_settling(struct world *w, uint64_t seed, unsigned replicas, uint64_t settle_ms) {
+static void begin_settling(struct swarm *w, uint64_t seed, unsigned replicas, uint64_t settle_ms) {
     const struct swarm_options options = {.seed = seed,
                                           .nodes = NODES,
                                           .bits = ARC_BITS,
                                           .replicas = replicas,
                                           .capacity = CAPACITY,
                                           .settle_ms = settle_ms};
-    *w = (struct world){0};
-    swarm_init(&w->swarm, &options);
-    start(w, 1);
-    for (uint32_t number = 2; number <= NODES; number++) {
-        struct user_request q = {.kind = USER_INVITE, .uses = 1};
-        const struct user_result *r = ask(w, 1, &q);
-        assert_int_equal(r->status, 0);
-        assert_int_equal(ticket_decode(r->ticket, strlen(r->ticket), &swarm_node(&w->swarm, number)->ticket), 0);
-        start(w, number);
-    }
+    found(w, &options);
     expect_whole_within(w, WHOLE_US);
 }
 
-static void begin(struct world *w, uint64_t seed, unsigned replicas) {
+static void begin(struct swarm *w, uint64_t seed, unsigned replicas) {
     begin_settling(w, seed, replicas, 0);
-}
-
-static void end(struct world *w) {
-    assert_string_equal(w->swarm.failure, "");
-    swarm_release(&w->swarm);
 }
 
 /* ---- damage ------------------------------------------------------------------------------------------------------ */
@@ -153,11 +68,11 @@ static void flip(struct txn *t, const struct digest *d) {
 }
 
 /* Damages or deletes every chunk of a node; says how many. */
-static uint32_t ruin(struct world *w, uint32_t number, bool delete) {
+static uint32_t ruin(struct swarm *w, uint32_t number, bool delete) {
     struct txn *t;
     struct digest d = {0};
     uint32_t count = 0;
-    assert_int_equal(store_begin(sim_host_store(sim_host(w->swarm.sim, number), DISK_CHUNKS), true, &t), 0);
+    assert_int_equal(store_begin(sim_host_store(sim_host(w->sim, number), DISK_CHUNKS), true, &t), 0);
     while (chunk_next(t, &d, &d) == 0) {
         if (delete) {
             assert_int_equal(chunk_del(t, &d), 0);
@@ -171,23 +86,23 @@ static uint32_t ruin(struct world *w, uint32_t number, bool delete) {
 }
 
 /* Whole, and nobody has any reason to look after a chunk. */
-static void calm_down(struct world *w) {
-    sim_run_until(w->swarm.sim, sim_now_us(w->swarm.sim) + CALM_US);
+static void calm_down(struct swarm *w) {
+    run_ms(w, CALM_MS);
     expect_whole_within(w, REPAIR_US);
 }
 
-static bool intact(struct world *w) {
+static bool intact(struct swarm *w) {
     char message[SWARM_MESSAGE_SIZE];
-    return audit_bytes(&w->swarm, message, sizeof(message));
+    return audit_bytes(w, message, sizeof(message));
 }
 
 /* ---- what must heal ---------------------------------------------------------------------------------------------- */
 
 static void a_node_that_was_down_gets_the_chunks_it_missed(void **state) {
-    struct world w;
+    struct swarm w;
     (void)state;
     begin(&w, 1, NODES);
-    sim_host_crash(sim_host(w.swarm.sim, 3), SIM_CRASH_POWER);
+    sim_host_crash(sim_host(w.sim, 3), SIM_CRASH_POWER);
     put_files(&w, 1);
     start(&w, 3);
     expect_whole_within(&w, REPAIR_US);
@@ -198,24 +113,24 @@ static void a_node_that_was_down_gets_the_chunks_it_missed(void **state) {
 
 /* It heard of the reference in time, but the bytes never came. */
 static void a_node_that_only_missed_the_bytes_pulls_them(void **state) {
-    struct world w;
+    struct swarm w;
     (void)state;
     begin(&w, 2, NODES);
-    sim_disk_full(sim_host(w.swarm.sim, 3), true);
+    sim_disk_full(sim_host(w.sim, 3), true);
     put_files(&w, 1);
-    sim_disk_full(sim_host(w.swarm.sim, 3), false);
+    sim_disk_full(sim_host(w.sim, 3), false);
     expect_whole_within(&w, REPAIR_US);
     assert_true(intact(&w));
     end(&w);
 }
 
 static void chunks_deleted_while_a_node_was_down_come_back_when_it_starts(void **state) {
-    struct world w;
+    struct swarm w;
     (void)state;
     begin(&w, 3, NODES);
     put_files(&w, 2);
     calm_down(&w);
-    sim_host_crash(sim_host(w.swarm.sim, 2), SIM_CRASH_PROCESS);
+    sim_host_crash(sim_host(w.sim, 2), SIM_CRASH_PROCESS);
     assert_int_equal(ruin(&w, 2, true), 3 * FILES);
     start(&w, 2);
     expect_whole_within(&w, REPAIR_US);
@@ -224,7 +139,7 @@ static void chunks_deleted_while_a_node_was_down_come_back_when_it_starts(void *
 }
 
 static void a_chunk_that_is_read_and_not_found_comes_back(void **state) {
-    struct world w;
+    struct swarm w;
     (void)state;
     begin(&w, 4, NODES);
     put_files(&w, 1);
@@ -237,7 +152,7 @@ static void a_chunk_that_is_read_and_not_found_comes_back(void **state) {
 }
 
 static void a_damaged_chunk_that_is_read_is_replaced(void **state) {
-    struct world w;
+    struct swarm w;
     (void)state;
     begin(&w, 5, NODES);
     put_files(&w, 3);
@@ -245,7 +160,7 @@ static void a_damaged_chunk_that_is_read_is_replaced(void **state) {
     assert_int_equal(ruin(&w, 3, false), 3 * FILES);
     assert_false(intact(&w));
     read_files(&w, 3);
-    sim_run_until(w.swarm.sim, sim_now_us(w.swarm.sim) + REPAIR_US);
+    run_ms(&w, REPAIR_US / SIM_MS);
     assert_true(intact(&w));
     expect_whole_within(&w, SIM_SECOND);
     end(&w);
@@ -253,7 +168,7 @@ static void a_damaged_chunk_that_is_read_is_replaced(void **state) {
 
 /* With two replicas of each chunk, the readers ask the node with the damage for those they do not hold themselves. */
 static void a_damaged_chunk_that_another_node_reads_is_replaced(void **state) {
-    struct world w;
+    struct swarm w;
     (void)state;
     begin(&w, 6, NODES - 1);
     put_files(&w, 1);
@@ -261,7 +176,7 @@ static void a_damaged_chunk_that_another_node_reads_is_replaced(void **state) {
     assert_true(ruin(&w, 2, false) > 0);
     for (uint32_t reads = 0; reads < READS_MAX && !intact(&w); reads++) {
         read_files(&w, reads % 2 ? 1 : 3);
-        sim_run_until(w.swarm.sim, sim_now_us(w.swarm.sim) + SIM_SECOND);
+        run_ms(&w, 1000);
     }
     assert_true(intact(&w));
     expect_whole_within(&w, REPAIR_US);
@@ -270,21 +185,21 @@ static void a_damaged_chunk_that_another_node_reads_is_replaced(void **state) {
 
 /* A copy that was found bad is kept while no good one is to be had. */
 static void a_damaged_chunk_waits_for_the_node_with_the_good_copy(void **state) {
-    struct world w;
+    struct swarm w;
     (void)state;
     begin(&w, 7, NODES);
     put_files(&w, 1);
     calm_down(&w);
     assert_int_equal(ruin(&w, 1, false), 3 * FILES);
     assert_int_equal(ruin(&w, 2, false), 3 * FILES);
-    sim_host_crash(sim_host(w.swarm.sim, 3), SIM_CRASH_PROCESS);
+    sim_host_crash(sim_host(w.sim, 3), SIM_CRASH_PROCESS);
     struct user_request q = {.kind = USER_GET};
     name_file(&q, 1);
     assert_int_equal(ask(&w, 1, &q)->status, ERR_CORRUPT);
     start(&w, 3);
     read_files(&w, 1);
     read_files(&w, 2);
-    sim_run_until(w.swarm.sim, sim_now_us(w.swarm.sim) + REPAIR_US);
+    run_ms(&w, REPAIR_US / SIM_MS);
     assert_true(intact(&w));
     expect_whole_within(&w, SIM_SECOND);
     end(&w);
@@ -292,34 +207,34 @@ static void a_damaged_chunk_waits_for_the_node_with_the_good_copy(void **state) 
 
 /* A put that died between a reference and its bytes. */
 static void referenced(void *ctx, int status, const struct raft_config *config, const uint8_t *result, size_t size) {
-    struct world *w = ctx;
+    bool *answered = ctx;
     (void)config;
     (void)result;
     (void)size;
     assert_int_equal(status, 0);
-    w->answered = true;
+    *answered = true;
 }
 
 static void a_reference_to_a_chunk_that_nobody_has_is_settled_early(void **state) {
-    struct world w;
+    struct swarm w;
     char message[SWARM_MESSAGE_SIZE];
     struct chunk_ref chunk = {.digest = {{0x5a}}, .size = 1};
     struct command c = {.kind = COMMAND_REF_ADD, .u.refs = {.version = {{1}}, .chunk_count = 1, .chunks = &chunk}};
     struct buf b;
+    bool answered = false;
     (void)state;
     begin_settling(&w, 8, NODES, HOUR_MS);
     put_files(&w, 1);
-    struct groups *g = (struct groups *)(uintptr_t)node_groups(swarm_node(&w.swarm, 1)->node);
+    struct groups *g = (struct groups *)(uintptr_t)node_groups(swarm_node(&w, 1)->node);
     assert_int_equal(name_parse("never", 5, &c.u.refs.name), 0);
     buf_init(&b, PEER_BODY_MAX);
     command_encode(&c, &b);
-    w.answered = false;
-    groups_propose(g, groups_of(g, ring_position(&chunk.digest)), &b, CALL_US / 1000, referenced, &w);
+    groups_propose(g, groups_of(g, ring_position(&chunk.digest)), &b, CALL_US / 1000, referenced, &answered);
     buf_release(&b);
-    while (!w.answered) {
-        sim_step(w.swarm.sim, sim_now_us(w.swarm.sim) + CALL_US);
+    while (!answered) {
+        sim_step(w.sim, sim_now_us(w.sim) + CALL_US);
     }
-    assert_false(audit_swarm(&w.swarm, message, sizeof(message)));
+    assert_false(audit_swarm(&w, message, sizeof(message)));
     expect_whole_within(&w, EARLY_US);
     read_files(&w, 2); /* theirs, as unconfirmed but with bytes, were left alone */
     end(&w);
