@@ -12,24 +12,21 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
-#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
 #include "buf.h"
-#include "cli.h"
+#include "cli_child.h"
 #include "client.h"
 #include "digest.h"
 #include "errors.h"
 #include "frame.h"
-#include "scratch.h"
 
 #define FILE_SIZE 100
 #define KEYS 20
 #define CONNS_MAX 16
-#define OUTPUT_MAX 4096
 #define LIMIT_SECONDS 30
 
 struct node;
@@ -249,17 +246,6 @@ static int tear_down(void **state) {
     return 0;
 }
 
-static void redirect(const struct fixture *f, const char *name, int to) {
-    char path[128];
-    snprintf(path, sizeof path, "%s/%s", f->base, name);
-    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
-    if (fd < 0 || dup2(fd, to) != to)
-        _exit(100);
-    close(fd);
-}
-
-#define ARGS_MAX 24
-
 /* shoal bench MODE -d (the first node) and the arguments given. */
 static void start(struct fixture *f, const char *const *args) {
     char size[8], keys[8];
@@ -275,26 +261,7 @@ static void start(struct fixture *f, const char *const *args) {
         return;
     node_close(&f->nodes[0]); /* the copies that this process has */
     node_close(&f->nodes[1]);
-    char *argv[ARGS_MAX + 1] = {NULL};
-    for (int i = 0; i < argc; i++)
-        argv[i] = strdup(all[i]);
-    redirect(f, "out", STDOUT_FILENO);
-    redirect(f, "err", STDERR_FILENO);
-    optind = 0;
-    int code = command_bench.run(argc, argv);
-    fflush(NULL);
-    _exit(code);
-}
-
-static void read_back(const struct fixture *f, const char *name, char out[OUTPUT_MAX]) {
-    char path[128];
-    snprintf(path, sizeof path, "%s/%s", f->base, name);
-    int fd = open(path, O_RDONLY);
-    assert_true(fd >= 0);
-    ssize_t got = read(fd, out, OUTPUT_MAX - 1);
-    assert_true(got >= 0);
-    out[got] = '\0';
-    close(fd);
+    child_run(f->base, &command_bench, argc, all);
 }
 
 static time_t seconds(void) {
@@ -313,9 +280,7 @@ static int finish(struct fixture *f) {
         serve(&f->nodes[0]);
         serve(&f->nodes[1]);
     }
-    read_back(f, "out", f->out);
-    read_back(f, "err", f->err);
-    return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+    return child_end(f->base, status, f->out, f->err);
 }
 
 #define RUN(f, ...) (start(f, (const char *const[]){__VA_ARGS__, NULL}), finish(f))

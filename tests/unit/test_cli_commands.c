@@ -13,18 +13,15 @@
 #include <sys/stat.h>
 #include <sys/time.h>
 #include <sys/un.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
 #include "buf.h"
-#include "cli.h"
+#include "cli_child.h"
 #include "client.h"
 #include "errors.h"
-#include "scratch.h"
 
-#define OUTPUT_MAX 4096
 #define PREFIX_SIZE 4
 
 struct fixture {
@@ -66,61 +63,25 @@ static int tear_down(void **state) {
     return 0;
 }
 
-static void redirect(const struct fixture *f, const char *name, int to) {
-    char path[128];
-    snprintf(path, sizeof path, "%s/%s", f->dir, name);
-    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
-    if (fd < 0 || dup2(fd, to) != to)
-        _exit(100);
-    close(fd);
-}
-
-#define ARGS_MAX 8
-
 /* Starts the command with -d DIR and the arguments given. */
 static void start(struct fixture *f, const struct cli_command *command, const char *const *args) {
+    const char *all[ARGS_MAX] = {command->name, "-d", f->dir};
+    int argc = 3;
+    for (; *args != NULL && argc < ARGS_MAX; args++)
+        all[argc++] = *args;
     f->child = fork();
     assert_true(f->child >= 0);
-    if (f->child != 0)
-        return;
-    char copies[ARGS_MAX][128];
-    char *argv[ARGS_MAX + 1] = {NULL};
-    int argc = 0;
-    snprintf(copies[argc++], sizeof copies[0], "%s", command->name);
-    snprintf(copies[argc++], sizeof copies[0], "-d");
-    snprintf(copies[argc++], sizeof copies[0], "%s", f->dir);
-    for (; *args != NULL && argc < ARGS_MAX; args++)
-        snprintf(copies[argc++], sizeof copies[0], "%s", *args);
-    for (int i = 0; i < argc; i++)
-        argv[i] = copies[i];
-    redirect(f, "out", STDOUT_FILENO);
-    redirect(f, "err", STDERR_FILENO);
-    optind = 0;
-    int code = command->run(argc, argv);
-    fflush(NULL);
-    _exit(code);
+    if (f->child == 0)
+        child_run(f->dir, command, argc, all);
 }
 
 #define START(f, command, ...) start(f, command, (const char *const[]){__VA_ARGS__ __VA_OPT__(, ) NULL})
-
-static void read_back(const struct fixture *f, const char *name, char out[OUTPUT_MAX]) {
-    char path[128];
-    snprintf(path, sizeof path, "%s/%s", f->dir, name);
-    int fd = open(path, O_RDONLY);
-    assert_true(fd >= 0);
-    ssize_t got = read(fd, out, OUTPUT_MAX - 1);
-    assert_true(got >= 0);
-    out[got] = '\0';
-    close(fd);
-}
 
 /* Waits for the command's end; gives its exit code, or minus the signal it died of. */
 static int finish(struct fixture *f) {
     int status = 0;
     assert_int_equal(waitpid(f->child, &status, 0), f->child);
-    read_back(f, "out", f->out);
-    read_back(f, "err", f->err);
-    return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+    return child_end(f->dir, status, f->out, f->err);
 }
 
 /* --- playing the node ------------------------------------------------------------------------------------------- */
@@ -285,7 +246,7 @@ static void get_writes_the_file(void **state) {
     answer_end(f);
     assert_int_equal(finish(f), CLI_DONE);
     char got[OUTPUT_MAX];
-    read_back(f, "file", got);
+    child_read(f->dir, "file", got);
     assert_string_equal(got, "0123456789");
 }
 
