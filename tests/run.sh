@@ -4,7 +4,7 @@
 #   dev    build with warnings as errors; lint, unit, simulated and end-to-end tests, the seeded simulations
 #   asan   the same tests, without the longest, under the address and undefined-behaviour sanitizers
 #   tsan   whatever has threads, under the thread sanitizer
-#   fuzz   every fuzzer for FUZZ_SECONDS (default 60)
+#   fuzz   every fuzzer for FUZZ_SECONDS (default 30)
 # Also from the environment: SIM_SEEDS (default 200) and SIM_MINUTES (default 2, simulated) of the simulations, and
 # JOBS (default: the processors). The last line is "N passed, N failed"; the exit status says whether any failed.
 set -u
