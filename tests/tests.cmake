@@ -94,13 +94,19 @@ if(SHOAL_FUZZ)
   endforeach()
 endif()
 
-# Programs that measure; built with the rest so that they keep compiling, run by hand.
+# Programs that measure, run by hand; a moment of each shows that they still can.
 file(GLOB benches CONFIGURE_DEPENDS ${tests}/bench/bench_*.c)
 foreach(source ${benches})
   get_filename_component(name ${source} NAME_WE)
   add_executable(${name} ${source})
   target_link_libraries(${name} PRIVATE shoal_uv shoal_options)
 endforeach()
+if(NOT SHOAL_SANITIZE AND NOT SHOAL_FUZZ)
+  add_test(NAME bench_raft COMMAND bench_raft --seconds 0.01)
+  add_test(NAME bench_session COMMAND bench_session --seconds 0.01)
+  add_test(NAME bench_store COMMAND sh ${tests}/bench/in_scratch.sh $<TARGET_FILE:bench_store> --seconds 0.05)
+  set_tests_properties(bench_raft bench_session bench_store PROPERTIES LABELS unit TIMEOUT 120)
+endif()
 
 # Once is enough, and sanitizers add symbols of their own.
 if(NOT SHOAL_SANITIZE AND NOT SHOAL_FUZZ)

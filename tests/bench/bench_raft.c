@@ -18,6 +18,7 @@
 #include "peer.h"
 #include "raft.h"
 
+#define ELECTION_MS 1000
 #define CORES 3
 #define IN_FLIGHT_MAX 256
 #define ENTRY_MAX 4096
@@ -192,7 +193,7 @@ static void turn(struct world *w) {
 static void core_open(struct core *c, uint64_t id, const struct raft_config *config) {
     const struct raft_start start = {
         .self = id,
-        .timing = {.heartbeat_ms = 100, .election_min_ms = 1000, .election_max_ms = 2000},
+        .timing = {.heartbeat_ms = 100, .election_min_ms = ELECTION_MS, .election_max_ms = 2 * ELECTION_MS},
         .hard = {.term = 1},
         .base_index = config->index,
         .base_term = 1,
@@ -222,6 +223,7 @@ static void world_open(struct world *w, bool wire) {
         core_open(&w->cores[i], i + 1, &config);
     }
     w->leader = &w->cores[0];
+    w->now_ms = 2 * ELECTION_MS; /* who has just started may have promised another leader to wait so long */
     core_step(w, w->leader, (struct raft_event){.kind = RAFT_EV_CAMPAIGN});
     for (int i = 0; i < 16; i++) {
         turn(w);
