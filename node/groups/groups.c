@@ -297,13 +297,17 @@ uint64_t groups_messages(const struct groups *g) {
 }
 
 void groups_invariant(const struct groups *g) {
+    uint64_t log_bytes = 0;
     for (uint32_t i = 0; g->running && i < g->count; i++) {
         const struct replica *r = g->replicas[i];
         if (r) {
             CHECK(r->group == i && !r->dead && r->id > g->tombstones[i]);
             CHECK(r->commit >= r->applied || r->installing);
             CHECK(r->applied >= r->saved && r->saved >= r->base);
+            CHECK(r->log_bytes == raft_log_bytes(r->raft));
+            log_bytes += r->log_bytes;
             raft_invariant(r->raft);
         }
     }
+    CHECK(log_bytes <= g->log_bytes); /* a dead one counts until it is gone */
 }

@@ -112,6 +112,7 @@ struct replica {
     struct replica_list *apply_list; /* apply or apply_later; NULL: on neither */
     bool applying;
     uint64_t steps, led_term; /* for groups_glance */
+    uint64_t log_bytes;       /* retained, as counted in struct groups */
     uint64_t commit;
     uint64_t base;                            /* of the log on disk */
     uint64_t stored_last;                     /* highest index ever given to the disk and not truncated since */
@@ -206,6 +207,7 @@ struct groups {
     bool routes_changed;        /* a call may go elsewhere */
     struct persist_op *persist; /* gathering */
     struct journal journal;
+    uint64_t log_bytes; /* retained by all replicas */
     struct replica_list apply, apply_later, unsettled, announce;
     struct timer patience; /* of those on apply_later */
     struct outgoing *outgoing;

@@ -58,6 +58,23 @@ void journal_add_run(struct journal *j, struct journal_batch *b, const struct jo
     j->bytes += bytes;
 }
 
+void journal_earn(struct journal *j, uint64_t bytes) {
+    j->credit = bytes < JOURNAL_KEEP_BYTES - j->credit ? j->credit + bytes : JOURNAL_KEEP_BYTES;
+}
+
+bool journal_is_sparse(const struct journal *j, uint64_t needed) {
+    return j->bytes > JOURNAL_KEEP_BYTES && (j->bytes - JOURNAL_KEEP_BYTES) / 2 > needed;
+}
+
+bool journal_spend(struct journal *j, uint64_t bytes) {
+    CHECK(j->credit <= JOURNAL_KEEP_BYTES);
+    if (bytes > j->credit) {
+        return false;
+    }
+    j->credit -= bytes;
+    return true;
+}
+
 uint64_t journal_run_bytes(struct raft_entry *const *entries, uint32_t count) {
     uint64_t bytes = RUN_HEAD;
     for (uint32_t i = 0; i < count; i++) {

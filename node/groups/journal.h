@@ -11,7 +11,8 @@
  * `first` on. Batches go in order too, the oldest first, so what a cut dropped can never come back.
  *
  * The oldest batch goes when nothing in it is needed; when too much is kept because of a few entries in it, these are
- * written again at the end. */
+ * written again at the end. Too much is relative to what is needed, as in any log-structured store: a journal of which
+ * most is needed gains nothing by going round and round. */
 #ifndef SHOAL_JOURNAL_H
 #define SHOAL_JOURNAL_H
 
@@ -23,7 +24,7 @@
 #include "txn.h"
 
 #define JOURNAL_PART (16u * 4096 - 16)          /* a value of whole pages, less the header of the first */
-#define JOURNAL_KEEP_BYTES (16u * 1024 * 1024)  /* beyond, needed entries of the oldest batch are written again */
+#define JOURNAL_KEEP_BYTES (16u * 1024 * 1024)  /* what is needed by nobody, and may stay all the same */
 #define JOURNAL_BATCH_BYTES (32u * 1024 * 1024) /* a batch that has reached this much is closed */
 
 struct journal_run {
@@ -46,7 +47,7 @@ struct journal {
     STAILQ_HEAD(, journal_batch) batches; /* the oldest first */
     uint64_t next;                        /* number of the next batch */
     uint64_t bytes;
-    uint64_t credit; /* bytes that may be written again: as many as were written */
+    uint64_t credit; /* bytes that may be written again: as many as were written for the first time */
 };
 
 void journal_init(struct journal *j);
@@ -55,6 +56,12 @@ void journal_release(struct journal *j);
 struct journal_batch *journal_add(struct journal *j, uint64_t number);
 void journal_add_run(struct journal *j, struct journal_batch *b, const struct journal_run *run, uint64_t bytes);
 void journal_drop_oldest(struct journal *j);
+/* So many bytes of a batch are written for the first time. */
+void journal_earn(struct journal *j, uint64_t bytes);
+/* Whether entries of the oldest batch are to be written again, when `needed` bytes of all that is there are needed. */
+bool journal_is_sparse(const struct journal *j, uint64_t needed);
+/* They are so many bytes; false: more than may be written again by now. */
+bool journal_spend(struct journal *j, uint64_t bytes);
 uint64_t journal_run_bytes(struct raft_entry *const *entries, uint32_t count);
 
 /* ---- on disk ----------------------------------------------------------------------------------------------------- */

@@ -24,7 +24,7 @@ struct persist_op {
     struct disk_op op;
     struct groups *groups;
     uint64_t batch;                 /* 0: no entries */
-    uint64_t bytes;                 /* of entries */
+    uint64_t bytes;                 /* of entries, without those that are written again */
     uint64_t drop_first, drop_last; /* batches; 0: none */
     STAILQ_HEAD(, persist_item) items;
 };
@@ -315,25 +315,23 @@ static bool write_again(struct groups *g, struct persist_op *p, const struct jou
             it->entries[it->count++] = raft_entry_ref(e);
         }
     }
-    uint64_t bytes = journal_run_bytes(it->entries, it->count);
-    if (!whole || bytes > g->journal.credit) {
+    if (!whole || !journal_spend(&g->journal, journal_run_bytes(it->entries, it->count))) {
         item_free(it);
         return false;
     }
-    g->journal.credit -= bytes;
     STAILQ_INSERT_TAIL(&p->items, it, link);
     return true;
 }
 
 /* Batches go in order, so a few entries of quiet groups can hold up the rest: when that has become much, they are
  * written again, run by run: a batch may be larger than all that may be written again at once. Paced by what is written
- * anyway, so that the cost is at most as much again. */
+ * for the first time, so that the cost is at most as much again. */
 static void trim(struct groups *g, struct persist_op *p) {
     struct journal *j = &g->journal;
     struct journal_batch *b;
     while ((b = STAILQ_FIRST(&j->batches)) != NULL) {
         while (batch_needed(g, b)) {
-            if (!p->batch || j->bytes <= JOURNAL_KEEP_BYTES || !write_again(g, p, &b->runs[b->dead])) {
+            if (!p->batch || !journal_is_sparse(j, g->log_bytes) || !write_again(g, p, &b->runs[b->dead])) {
                 return;
             }
             b->dead++;
@@ -355,7 +353,6 @@ static void note_batch(struct groups *g, struct persist_op *p) {
             journal_add_run(j, b, &run, journal_run_bytes(it->entries, it->count));
         }
     }
-    j->credit = j->credit + b->bytes < JOURNAL_KEEP_BYTES ? j->credit + b->bytes : JOURNAL_KEEP_BYTES;
 }
 
 void persist_flush(struct groups *g) {
@@ -368,6 +365,7 @@ void persist_flush(struct groups *g) {
     trim(g, p);
     if (p->batch) {
         note_batch(g, p);
+        journal_earn(&g->journal, p->bytes);
     }
     liveness_disk_begins(g, WATCH_LOG);
     disk_write(g->params.disk, DISK_LOG, &p->op);

@@ -10,6 +10,14 @@ static void replica_fire(struct timer *t) {
     (void)replica_step(r, &ev);
 }
 
+/* The journal asks how much of it is needed. */
+static void count_log(struct replica *r, uint64_t bytes) {
+    struct groups *g = r->groups;
+    CHECK(g->log_bytes >= r->log_bytes);
+    g->log_bytes += bytes - r->log_bytes;
+    r->log_bytes = bytes;
+}
+
 struct replica *replica_new(struct groups *g, uint32_t group, const struct hard_row *hard,
                             const struct applied_row *applied, struct raft_entry **entries, size_t count, int *ret) {
     struct replica *r = calloc(1, sizeof(*r));
@@ -51,6 +59,7 @@ struct replica *replica_new(struct groups *g, uint32_t group, const struct hard_
         free(r);
         return NULL;
     }
+    count_log(r, raft_log_bytes(r->raft));
     timer_start(g->params.timers, &r->timer, raft_wake_ms(r->raft));
     return r;
 }
@@ -77,6 +86,7 @@ void replica_free(struct replica *r) {
         read_free(rd);
     }
     persist_held(r, true);
+    count_log(r, 0);
     free(r->in);
     raft_free(r->raft);
     free(r);
@@ -215,6 +225,7 @@ int replica_step(struct replica *r, struct raft_event *event) {
         groups_fatal(g, rc, "a group ran out of memory");
         return rc;
     }
+    count_log(r, raft_log_bytes(r->raft));
     do_update(r, &g->update);
     g->stepping = false;
     uint64_t wake = raft_wake_ms(r->raft);

@@ -613,6 +613,53 @@ static void a_large_batch_with_one_needed_entry_does_not_stay_for_ever(void **st
     free(bytes);
 }
 
+/* Of the journal of host 1, from that batch on. */
+static uint64_t journal_bytes(struct fixture *f, uint64_t batch, uint64_t *ret_next) {
+    struct slice key, value;
+    struct txn *t;
+    uint8_t from[10] = {0};
+    uint64_t bytes = 0;
+    put_u64(from, batch);
+    *ret_next = batch;
+    assert_int_equal(store_begin(sim_host_store(sim_host(f->sim, 1), DISK_LOG), false, &t), 0);
+    int rc = txn_seek(t, TABLE_LOG, (struct slice){from, sizeof(from)}, &key, &value);
+    while (rc == 0) {
+        bytes += value.size;
+        *ret_next = get_u64(key.bytes) + 1;
+        memcpy(from, key.bytes, sizeof(from));
+        rc = txn_next(t, TABLE_LOG, (struct slice){from, sizeof(from)}, &key, &value);
+    }
+    store_abort(t);
+    return bytes;
+}
+
+/* All of it is needed, so nothing is won by writing it again behind every few bytes of another group. */
+static void a_long_journal_that_is_needed_lies_still(void **state) {
+    struct fixture *f = *state;
+    f->log_bytes_max = HELD * LARGE;
+    (void)world(state, true);
+    uint8_t *bytes = calloc(1, LARGE);
+    uint64_t next, written = 0;
+    assert_non_null(bytes);
+    hold_many(f, bytes);
+    assert_true(journal_bytes(f, 1, &next) > JOURNAL_KEEP_BYTES);
+    struct group_request req = {.group = ARC, .bytes = bytes, .size = 100};
+    struct buf b;
+    buf_init(&b, BODY_MAX);
+    group_request_encode(&req, &b);
+    for (int i = 0; i < 50; i++) {
+        struct answer *a = ask(f, OP_PROPOSE, &b);
+        run_ms(f, 300);
+        assert_true(a->here && a->status == 0);
+        written += journal_bytes(f, next, &next);
+    }
+    assert_int_equal(root_log(f).first, 11);
+    assert_true(written >= 50 * 100);
+    assert_true(written < LARGE);
+    buf_release(&b);
+    free(bytes);
+}
+
 /* ---- a state that lags --------------------------------------------------------------------------------------------
  */
 
@@ -741,6 +788,7 @@ int main(void) {
         TEST(a_follower_whose_state_lags_takes_no_endless_log),
         TEST(a_leader_whose_state_lags_proposes_no_endless_log),
         TEST(a_refusal_is_told_unless_an_earlier_attempt_may_succeed),
+        TEST(a_long_journal_that_is_needed_lies_still),
         TEST(a_large_batch_with_one_needed_entry_does_not_stay_for_ever),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -194,6 +194,46 @@ static void put_part(struct fixture *f, uint64_t batch, uint16_t part, const uin
 }
 
 /* Every prefix of a batch but its whole runs, every count and size that lies, every part that is missing. */
+static uint64_t add_batch(struct journal *j, uint64_t bytes) {
+    struct journal_batch *b = journal_add(j, j->next);
+    journal_add_run(j, b, &(struct journal_run){.group = 1, .replica = 1, .first = 1}, bytes);
+    return bytes;
+}
+
+static void a_journal_that_is_needed_is_not_sparse(void **state) {
+    struct journal *j = &((struct fixture *)*state)->journal;
+    add_batch(j, JOURNAL_KEEP_BYTES);
+    assert_false(journal_is_sparse(j, 0));
+    add_batch(j, JOURNAL_KEEP_BYTES);
+    assert_true(journal_is_sparse(j, 0));
+    assert_true(journal_is_sparse(j, JOURNAL_KEEP_BYTES / 4));
+    assert_false(journal_is_sparse(j, JOURNAL_KEEP_BYTES / 2));
+    assert_false(journal_is_sparse(j, (uint64_t)2 * JOURNAL_KEEP_BYTES));
+}
+
+/* Otherwise a journal that is too long would go round and round by itself. */
+static void no_more_is_written_again_than_is_written(void **state) {
+    struct journal *j = &((struct fixture *)*state)->journal;
+    uint64_t fresh = 0, again = 0;
+    add_batch(j, (uint64_t)8 * JOURNAL_KEEP_BYTES);
+    for (int turn = 0; turn < 1000; turn++) {
+        uint64_t here = 0;
+        while (journal_is_sparse(j, 0) && journal_spend(j, 500)) {
+            here += add_batch(j, 500);
+        }
+        again += here;
+        fresh += add_batch(j, 1000);
+        journal_earn(j, 1000);
+    }
+    assert_true(again <= fresh);
+    assert_true(again >= fresh - 1000);
+    assert_false(journal_spend(j, (uint64_t)1 << 40));
+    journal_earn(j, UINT64_MAX);
+    assert_false(journal_spend(j, JOURNAL_KEEP_BYTES + 1));
+    assert_true(journal_spend(j, JOURNAL_KEEP_BYTES));
+    assert_false(journal_spend(j, 1));
+}
+
 static void damaged_batches_are_refused(void **state) {
     struct fixture *f = *state;
     struct slice stored;
@@ -237,6 +277,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(what_is_written_is_read, setup, teardown),
         cmocka_unit_test_setup_teardown(the_loop_knows_what_lies_on_disk, setup, teardown),
         cmocka_unit_test_setup_teardown(batches_are_deleted_by_range, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_journal_that_is_needed_is_not_sparse, setup, teardown),
+        cmocka_unit_test_setup_teardown(no_more_is_written_again_than_is_written, setup, teardown),
         cmocka_unit_test_setup_teardown(damaged_batches_are_refused, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
