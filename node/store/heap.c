@@ -221,19 +221,19 @@ static int append(struct heap_txn *t, enum txn_table table, const MDB_val *key, 
     return note(t, out->segment, size, 0);
 }
 
-static int put_pointer(struct heap_txn *t, MDB_dbi dbi, MDB_val *key, const struct pointer *p) {
+static int put_pointer(MDB_cursor *cursor, MDB_val *key, const struct pointer *p) {
     uint8_t stored[POINTER_SIZE];
     MDB_val v = {.mv_size = sizeof(stored), .mv_data = stored};
     stored[0] = HEAP_POINTER;
     put_u64(stored + 1, p->segment);
     put_u32(stored + 9, p->offset);
     put_u32(stored + 13, p->size);
-    return mdb_put(t->txn, dbi, key, &v, 0);
+    return mdb_cursor_put(cursor, key, &v, 0);
 }
 
-static int put_plain(struct heap_txn *t, MDB_dbi dbi, MDB_val *key, const MDB_val *value) {
+static int put_plain(MDB_cursor *cursor, MDB_val *key, const MDB_val *value) {
     MDB_val v = {.mv_size = 1 + value->mv_size};
-    int rc = mdb_put(t->txn, dbi, key, &v, MDB_RESERVE);
+    int rc = mdb_cursor_put(cursor, key, &v, MDB_RESERVE);
     if (rc == 0) {
         *(uint8_t *)v.mv_data = HEAP_PLAIN;
         memcpy((uint8_t *)v.mv_data + 1, value->mv_data, value->mv_size);
@@ -297,15 +297,10 @@ int heap_follow(struct heap_txn *t, enum txn_table table, const MDB_val *key, co
 
 /* ---- rows -------------------------------------------------------------------------------------------------------- */
 
-int heap_forget(struct heap_txn *t, MDB_dbi dbi, MDB_val *key) {
+int heap_forget(struct heap_txn *t, const MDB_val *key, const MDB_val *stored) {
     struct pointer p;
-    MDB_val stored;
     bool is_pointer;
-    int rc = mdb_get(t->txn, dbi, key, &stored);
-    if (rc != 0) {
-        return rc == MDB_NOTFOUND ? 0 : rc;
-    }
-    rc = read_pointer(&stored, &is_pointer, &p);
+    int rc = read_pointer(stored, &is_pointer, &p);
     if (rc == 0 && is_pointer) {
         rc = note(t, p.segment, -(int64_t)record_size(key->mv_size, p.size), 0);
         t->dropped += p.size;
@@ -313,30 +308,35 @@ int heap_forget(struct heap_txn *t, MDB_dbi dbi, MDB_val *key) {
     return rc;
 }
 
-int heap_put(struct heap_txn *t, enum txn_table table, MDB_dbi dbi, MDB_val *key, const MDB_val *value) {
+int heap_put(struct heap_txn *t, enum txn_table table, MDB_cursor *cursor, MDB_val *key, const MDB_val *value) {
     struct pointer p;
-    int rc = heap_forget(t, dbi, key);
+    MDB_val stored;
+    int rc = mdb_cursor_get(cursor, key, &stored, MDB_SET);
+    if (rc == 0) {
+        rc = heap_forget(t, key, &stored);
+    } else if (rc == MDB_NOTFOUND) {
+        rc = 0;
+    }
     if (rc != 0) {
         return rc;
     }
     if (value->mv_size < HEAP_VALUE_MIN) {
-        return put_plain(t, dbi, key, value);
+        return put_plain(cursor, key, value);
     }
     rc = append(t, table, key, value, &p);
     t->appended += value->mv_size;
-    return rc ? rc : put_pointer(t, dbi, key, &p);
+    return rc ? rc : put_pointer(cursor, key, &p);
 }
 
 /* ---- what is left of sparse segments ------------------------------------------------------------------------------
  */
 
 /* Whether the row still points to this record. */
-static int points_here(const struct heap_txn *t, MDB_dbi dbi, MDB_val *key, uint64_t segment, uint32_t offset,
-                       bool *ret_yes) {
+static int points_here(MDB_cursor *cursor, MDB_val *key, uint64_t segment, uint32_t offset, bool *ret_yes) {
     struct pointer p;
     MDB_val stored;
     bool is_pointer = false;
-    int rc = mdb_get(t->txn, dbi, key, &stored);
+    int rc = mdb_cursor_get(cursor, key, &stored, MDB_SET);
     *ret_yes = false;
     if (rc == MDB_NOTFOUND) {
         return 0;
@@ -347,7 +347,7 @@ static int points_here(const struct heap_txn *t, MDB_dbi dbi, MDB_val *key, uint
 }
 
 /* The segment was written by an earlier transaction, so its bytes stay where they are while this one writes. */
-static int move_segment(struct heap_txn *t, const MDB_dbi *tables, uint64_t segment, uint64_t *ret_moved) {
+static int move_segment(struct heap_txn *t, MDB_cursor *const *cursors, uint64_t segment, uint64_t *ret_moved) {
     MDB_val bytes;
     int rc = segment_bytes(t, segment, &bytes);
     size_t at = 0;
@@ -365,10 +365,10 @@ static int move_segment(struct heap_txn *t, const MDB_dbi *tables, uint64_t segm
             return MDB_CORRUPTED;
         }
         uint32_t size = record_size(key.mv_size, (uint32_t)value.mv_size);
-        rc = points_here(t, tables[record[0]], &key, segment, (uint32_t)at, &live);
+        rc = points_here(cursors[record[0]], &key, segment, (uint32_t)at, &live);
         if (rc == 0 && live) {
             rc = append(t, record[0], &key, &value, &p);
-            rc = rc ? rc : put_pointer(t, tables[record[0]], &key, &p);
+            rc = rc ? rc : put_pointer(cursors[record[0]], &key, &p);
             rc = rc ? rc : note(t, segment, -(int64_t)size, 0);
             *ret_moved += size;
         }
@@ -397,7 +397,7 @@ static uint64_t moves_max(const struct heap_txn *t) {
 }
 
 /* Walks around all segments, a part of the way in every transaction. */
-static int sweep(struct heap_txn *t, const MDB_dbi *tables) {
+static int sweep(struct heap_txn *t, MDB_cursor *const *cursors) {
     struct heap *h = t->heap;
     uint8_t from[KEY_SIZE];
     uint64_t moved = 0, most = moves_max(t);
@@ -419,20 +419,20 @@ static int sweep(struct heap_txn *t, const MDB_dbi *tables) {
         rc = rc ? rc : sparse(t, segment, &usage, &is_sparse);
         h->sweep = segment + 1;
         if (rc == 0 && is_sparse) {
-            rc = move_segment(t, tables, segment, &moved);
+            rc = move_segment(t, cursors, segment, &moved);
         }
     }
     mdb_cursor_close(cursor);
     return rc;
 }
 
-int heap_prepare(struct heap_txn *t, const MDB_dbi *tables) {
+int heap_prepare(struct heap_txn *t, MDB_cursor *const *cursors) {
     struct heap *h = t->heap;
     struct heap_change *c, *next;
     int rc = 0;
     CHECK(h->live <= h->bytes);
     if (moves_max(t) > 0 && h->bytes - h->live > h->live + HEAP_GARBAGE_MIN) {
-        rc = sweep(t, tables);
+        rc = sweep(t, cursors);
     }
     rc = rc ? rc : flush(t);
     HASH_ITER(hh, t->changes, c, next) {

@@ -53,14 +53,16 @@ bool heap_serves(enum txn_table table);
 /* Inside the transaction that opens the tables. LMDB's codes, MDB_CORRUPTED among them. */
 int heap_open(struct heap *h, MDB_txn *txn);
 void heap_begin(struct heap_txn *t, struct heap *h, MDB_txn *txn, bool write);
-/* Follows what is stored under key in dbi, the table's, to the value. */
+/* Follows what is stored under key to the value. */
 int heap_follow(struct heap_txn *t, enum txn_table table, const MDB_val *key, const MDB_val *stored,
                 MDB_val *ret_value);
-int heap_put(struct heap_txn *t, enum txn_table table, MDB_dbi dbi, MDB_val *key, const MDB_val *value);
-/* The row under key is about to be deleted. */
-int heap_forget(struct heap_txn *t, MDB_dbi dbi, MDB_val *key);
-/* Before the commit: writes what is being filled, moves what is sparse, counts. dbis by table. */
-int heap_prepare(struct heap_txn *t, const MDB_dbi *tables);
+/* cursor: of the table, wherever it stands; it is left at the row. */
+int heap_put(struct heap_txn *t, enum txn_table table, MDB_cursor *cursor, MDB_val *key, const MDB_val *value);
+/* The row under key, with what is stored in it, is about to be deleted. */
+int heap_forget(struct heap_txn *t, const MDB_val *key, const MDB_val *stored);
+/* Before the commit: writes what is being filled, moves what is sparse, counts. cursors by table, of those that the
+ * heap serves. */
+int heap_prepare(struct heap_txn *t, MDB_cursor *const *cursors);
 /* After the commit, or instead of it. */
 void heap_end(struct heap_txn *t, bool committed);
 

@@ -37,7 +37,7 @@ struct lmdb_txn {
     struct lmdb_store *store;
     MDB_txn *txn;
     struct heap_txn heap;
-    MDB_cursor *cursors[TABLE_COUNT]; /* opened at the first seek */
+    MDB_cursor *cursors[TABLE_COUNT]; /* opened when first needed */
 };
 
 /* Codes of LMDB are negative, those of the system positive. */
@@ -87,6 +87,15 @@ static struct lmdb_txn *lmdb_txn_of(struct txn *t) {
     return (struct lmdb_txn *)t;
 }
 
+/* A writer goes through a cursor for everything: from where it stands, LMDB finds a key on the same page without coming
+ * down from the root again, and most keys are: a row that was read is written, rows of one client lie side by side. */
+static int cursor_of(struct lmdb_txn *t, enum txn_table table, MDB_cursor **ret_cursor) {
+    MDB_cursor **c = &t->cursors[table];
+    int rc = *c ? 0 : mdb_cursor_open(t->txn, t->store->tables[table], c);
+    *ret_cursor = *c;
+    return rc;
+}
+
 /* From what a row of a table that the heap serves holds, to its value. */
 static int follow(struct lmdb_txn *t, enum txn_table table, const MDB_val *key, MDB_val *value) {
     MDB_val stored = *value;
@@ -95,9 +104,16 @@ static int follow(struct lmdb_txn *t, enum txn_table table, const MDB_val *key, 
 
 static int lmdb_txn_get(struct txn *base, enum txn_table table, struct slice key, struct slice *ret_value) {
     struct lmdb_txn *t = lmdb_txn_of(base);
+    MDB_cursor *cursor;
     MDB_val k = to_val(key);
     MDB_val v;
-    int rc = mdb_get(t->txn, t->store->tables[table], &k, &v);
+    int rc = 0;
+    if (base->write) {
+        rc = cursor_of(t, table, &cursor);
+        rc = rc ? rc : mdb_cursor_get(cursor, &k, &v, MDB_SET);
+    } else {
+        rc = mdb_get(t->txn, t->store->tables[table], &k, &v);
+    }
     if (rc == 0 && heap_serves(table)) {
         rc = follow(t, table, &k, &v);
     }
@@ -109,31 +125,38 @@ static int lmdb_txn_get(struct txn *base, enum txn_table table, struct slice key
 
 static int lmdb_txn_put(struct txn *base, enum txn_table table, struct slice key, struct slice value) {
     struct lmdb_txn *t = lmdb_txn_of(base);
+    MDB_cursor *cursor;
     MDB_val k = to_val(key);
     MDB_val v = to_val(value);
-    MDB_dbi dbi = t->store->tables[table];
-    return lmdb_error(heap_serves(table) ? heap_put(&t->heap, table, dbi, &k, &v) : mdb_put(t->txn, dbi, &k, &v, 0));
+    int rc = cursor_of(t, table, &cursor);
+    if (rc == 0) {
+        rc = heap_serves(table) ? heap_put(&t->heap, table, cursor, &k, &v) : mdb_cursor_put(cursor, &k, &v, 0);
+    }
+    return lmdb_error(rc);
 }
 
 static int lmdb_txn_del(struct txn *base, enum txn_table table, struct slice key) {
     struct lmdb_txn *t = lmdb_txn_of(base);
+    MDB_cursor *cursor;
     MDB_val k = to_val(key);
-    MDB_dbi dbi = t->store->tables[table];
-    int rc = heap_serves(table) ? heap_forget(&t->heap, dbi, &k) : 0;
-    return lmdb_error(rc ? rc : mdb_del(t->txn, dbi, &k, NULL));
+    MDB_val stored;
+    int rc = cursor_of(t, table, &cursor);
+    rc = rc ? rc : mdb_cursor_get(cursor, &k, &stored, MDB_SET);
+    if (rc == 0 && heap_serves(table)) {
+        rc = heap_forget(&t->heap, &k, &stored);
+    }
+    return lmdb_error(rc ? rc : mdb_cursor_del(cursor, 0));
 }
 
 static int lmdb_txn_seek(struct txn *base, enum txn_table table, struct slice key, struct slice *ret_key,
                          struct slice *ret_value) {
     struct lmdb_txn *t = lmdb_txn_of(base);
+    MDB_cursor *cursor;
     MDB_val k = to_val(key);
     MDB_val v;
-    int rc = 0;
-    if (!t->cursors[table]) {
-        rc = mdb_cursor_open(t->txn, t->store->tables[table], &t->cursors[table]);
-    }
+    int rc = cursor_of(t, table, &cursor);
     if (rc == 0) {
-        rc = mdb_cursor_get(t->cursors[table], &k, &v, key.size > 0 ? MDB_SET_RANGE : MDB_FIRST);
+        rc = mdb_cursor_get(cursor, &k, &v, key.size > 0 ? MDB_SET_RANGE : MDB_FIRST);
     }
     if (rc == 0 && heap_serves(table)) {
         rc = follow(t, table, &k, &v);
@@ -155,10 +178,20 @@ static void close_cursors(struct lmdb_txn *t) {
     }
 }
 
+/* The tables that the heap serves get cursors, for what it moves. */
+static int prepare(struct lmdb_txn *t) {
+    MDB_cursor *cursor;
+    int rc = 0;
+    for (enum txn_table table = 0; table < TABLE_COUNT && rc == 0; table++) {
+        rc = heap_serves(table) ? cursor_of(t, table, &cursor) : 0;
+    }
+    return rc ? rc : heap_prepare(&t->heap, t->cursors);
+}
+
 static int lmdb_txn_commit(struct txn *base) {
     struct lmdb_txn *t = lmdb_txn_of(base);
+    int rc = base->write ? prepare(t) : 0;
     close_cursors(t);
-    int rc = heap_prepare(&t->heap, t->store->tables);
     if (rc == 0) {
         rc = mdb_txn_commit(t->txn);
     } else {
