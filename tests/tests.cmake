@@ -77,7 +77,7 @@ if(TARGET shoal)
     if(name MATCHES "^e2e_slow_")
       list(APPEND labels slow)
     endif()
-    set_tests_properties(${name} PROPERTIES LABELS "${labels}" TIMEOUT 600 RUN_SERIAL ON
+    set_tests_properties(${name} PROPERTIES LABELS "${labels}" TIMEOUT 600 RUN_SERIAL ON SKIP_RETURN_CODE 77
                          ENVIRONMENT "SHOAL=$<TARGET_FILE:shoal>;SANITIZE=${SHOAL_SANITIZE}")
   endforeach()
 endif()

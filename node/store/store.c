@@ -43,6 +43,10 @@ uint64_t store_used_bytes(const struct store *s) {
     return s->ops->used_bytes(s);
 }
 
+uint64_t store_spare_bytes(const struct store *s) {
+    return s->ops->spare_bytes ? s->ops->spare_bytes(s) : 0;
+}
+
 uint64_t store_map_bytes(const struct store *s) {
     return s->ops->map_bytes(s);
 }

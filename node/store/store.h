@@ -36,8 +36,9 @@ void store_abort(struct txn *t); /* also ends a read transaction */
 /* About what a write transaction holds in memory until it ends: what was put, and a share of the pages touched. */
 uint64_t store_txn_bytes(const struct txn *t);
 
-uint64_t store_used_bytes(const struct store *s); /* as of the last commit; room that was given back is not used */
-uint64_t store_map_bytes(const struct store *s);  /* the most it can hold */
+uint64_t store_used_bytes(const struct store *s);  /* as of the last commit; room that was given back is not used */
+uint64_t store_spare_bytes(const struct store *s); /* of its files, used by nothing: later writes take them first */
+uint64_t store_map_bytes(const struct store *s);   /* the most it can hold */
 /* A digest over every key and value of one table, for comparing twins. */
 struct digest;
 int store_table_digest(struct txn *t, enum txn_table table, struct digest *out);

@@ -31,6 +31,7 @@ struct store_ops {
     int (*begin)(struct store *s, bool write, struct txn **ret_txn);
     void (*close)(struct store *s);
     uint64_t (*used_bytes)(const struct store *s);
+    uint64_t (*spare_bytes)(const struct store *s); /* NULL: none */
     uint64_t (*map_bytes)(const struct store *s);
 };
 

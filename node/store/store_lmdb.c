@@ -267,6 +267,17 @@ static uint64_t lmdb_store_used_bytes(const struct store *base) {
     return used;
 }
 
+/* The pages that list the free ones, and those of the tables' names, are counted as spare: they are few. */
+static uint64_t lmdb_store_spare_bytes(const struct store *base) {
+    const struct lmdb_store *s = (const struct lmdb_store *)base;
+    uint64_t used = lmdb_store_used_bytes(base);
+    MDB_envinfo info;
+    MDB_stat stat;
+    CHECK(mdb_env_info(s->env, &info) == 0 && mdb_env_stat(s->env, &stat) == 0);
+    uint64_t file = (uint64_t)(info.me_last_pgno + 1) * stat.ms_psize;
+    return file > used ? file - used : 0;
+}
+
 static uint64_t lmdb_store_map_bytes(const struct store *base) {
     const struct lmdb_store *s = (const struct lmdb_store *)base;
     MDB_envinfo info;
@@ -291,6 +302,7 @@ static const struct store_ops lmdb_store_ops = {
     .begin = lmdb_store_begin,
     .close = lmdb_store_close,
     .used_bytes = lmdb_store_used_bytes,
+    .spare_bytes = lmdb_store_spare_bytes,
     .map_bytes = lmdb_store_map_bytes,
 };
 

@@ -29,9 +29,15 @@
 /* The map is only address space. It is larger than what may be used because pages that an open view still sees, or
  * that were freed a moment ago, cannot be used again yet, and because the sizes are looked at only now and then. */
 #define MAP_SLACK_MAX ((uint64_t)512 << 20)
-/* What chunks leave to the metadata, so that a full node can still commit removals; less on a small node. */
+/* What chunks leave to the metadata, so that a full node can still commit removals; less on a small node, but enough
+ * for some files of the log. */
 #define META_RESERVE ((uint64_t)256 << 20)
 #define META_RESERVE_SHARE 16
+#define META_RESERVE_SMALL ((uint64_t)16 << 20)
+#define META_RESERVE_SMALL_SHARE 4
+/* Where the file system is full, chunks take the place of those that were removed. LMDB may not find pages that lie
+ * side by side and make its file larger instead: it may do so until this part of the reserve is left. */
+#define RESERVE_KEPT(reserve) ((reserve) / 4)
 /* After so many operations a writer tells the loop what has run, however many more it has at hand. */
 #define TELL_OPS 64
 /* What one transaction may hold in memory before it is committed, whoever waits for it. */
@@ -66,6 +72,7 @@ struct writer {
     bool hurry;            /* mutex; nothing waits for company any more */
     bool stop;             /* mutex */
     _Atomic uint64_t used_bytes;
+    _Atomic uint64_t spare_bytes;
     _Atomic uint64_t commits;
     /* The writer thread alone: */
     uint64_t refreshed_ns;
@@ -196,6 +203,7 @@ static void refresh_sizes(struct writer *w) {
     struct disk *d = w->disk;
     w->refreshed_ns = uv_hrtime();
     atomic_store(&w->used_bytes, store_used_bytes(d->stores[w->env]));
+    atomic_store(&w->spare_bytes, store_spare_bytes(d->stores[w->env]));
     atomic_store(&d->free_bytes, file_system_bytes(d->dir, false));
 }
 
@@ -207,16 +215,23 @@ uint64_t disk_used_bytes(const struct disk *d) {
     return used;
 }
 
+static uint64_t above(uint64_t bytes, uint64_t reserve) {
+    return bytes > reserve ? bytes - reserve : 0;
+}
+
+static uint64_t least(uint64_t a, uint64_t b) {
+    return a < b ? a : b;
+}
+
 int disk_has_room(const struct disk *d, enum disk_env env, uint64_t size) {
-    uint64_t reserve = env == DISK_CHUNKS ? d->meta_reserve : 0;
-    uint64_t used = disk_used_bytes(d);
-    uint64_t free_bytes = atomic_load(&d->free_bytes);
     CHECK(env < DISK_ENVS);
+    uint64_t reserve = env == DISK_CHUNKS ? d->meta_reserve : 0;
+    uint64_t free_bytes = atomic_load(&d->free_bytes);
     CHECK(reserve <= d->capacity);
-    if (used > d->capacity - reserve || free_bytes < reserve) {
-        return 0;
-    }
-    return size <= d->capacity - reserve - used && size <= free_bytes - reserve;
+    uint64_t room = above(free_bytes, reserve) + atomic_load(&d->writers[env].spare_bytes);
+    room = least(room, above(d->capacity - reserve, disk_used_bytes(d)));
+    room = least(room, above(free_bytes, RESERVE_KEPT(reserve)));
+    return room > 0 && size <= room;
 }
 
 /* ---- finishing: from any thread to the loop; finished_mutex is the innermost lock ---- */
@@ -297,6 +312,9 @@ static int writer_commit(struct writer *w) {
     w->waiting_count = 0;
     w->committed_ns = uv_hrtime();
     atomic_fetch_add(&w->commits, 1);
+    if (w->env == DISK_CHUNKS) {
+        refresh_sizes(w); /* what the loop counted as on its way must show before it hears that it is there */
+    }
     finish_all(w->disk, &w->run, &w->waiting);
     return 0;
 }
@@ -709,6 +727,12 @@ static uint32_t segment_bytes(uint64_t capacity) {
     return (uint32_t)(bytes > SEGMENT_BYTES_MIN ? bytes : SEGMENT_BYTES_MIN);
 }
 
+static uint64_t meta_reserve(uint64_t capacity) {
+    uint64_t share = least(capacity / META_RESERVE_SHARE, META_RESERVE);
+    uint64_t small = least(capacity / META_RESERVE_SMALL_SHARE, META_RESERVE_SMALL);
+    return share > small ? share : small;
+}
+
 static int open_stores(struct disk *d) {
     static const char *const names[DISK_ENVS] = {[DISK_LOG] = "log", [DISK_META] = "meta", [DISK_CHUNKS] = "chunks"};
     if (d->capacity == 0) {
@@ -785,8 +809,7 @@ int uv_disk_open(uv_loop_t *loop, const struct uv_disk_options *options, struct 
     d->async.data = d;
     uint64_t whole = file_system_bytes(d->dir, true);
     d->capacity = options->capacity > 0 && options->capacity < whole ? options->capacity : whole;
-    d->meta_reserve = d->capacity / META_RESERVE_SHARE;
-    d->meta_reserve = d->meta_reserve < META_RESERVE ? d->meta_reserve : META_RESERVE;
+    d->meta_reserve = meta_reserve(d->capacity);
     init_shared(d);
     int status = open_stores(d);
     status = status ? status : start_threads(d, pool_threads);
