@@ -17,6 +17,7 @@
 #define NODE_JOIN_MS 20000
 #define NODE_CENSUS_MS 3000  /* for one answer */
 #define NODE_LEAVE_MS 1000   /* from hearing that we are gone to the end: for programs that wait to see it */
+#define NODE_HEALTH_MS 1000  /* between looks at the health of all arcs led here */
 #define NODE_ANNOUNCE_MS 500 /* between attempts to announce ourselves */
 
 /* What the LOCAL table knows of the swarm. */
@@ -54,6 +55,8 @@ struct node {
     bool ready, failed;
     struct swarm_row swarm;
     uint64_t incarnation;
+    uint32_t led, healthy, under; /* arcs, for pings, */
+    uint64_t looked_ms;           /* as they were then; 0: not looked at yet */
     struct timers timers;
     struct peers *peers;
     struct groups *groups;

@@ -14,6 +14,7 @@ void node_tuning_default(struct node_tuning *out) {
                    .compact_entries = 256,
                    .compact_bytes = 64 * 1024,
                    .log_bytes_max = 4 * 1024 * 1024,
+                   .logs_bytes_max = 64 * 1024 * 1024,
                    .moves_max = 256,
                    .snapshots_max = 6,
                    .piece_bytes = MACHINE_PIECE_MAX,
@@ -207,7 +208,14 @@ static bool on_make_ping(void *ctx, struct peer_ping *out) {
     out->epoch = members_epoch(n->members);
     out->incarnation = n->incarnation;
     out->used = disk_used_bytes(n->params.disk);
-    groups_health(n->groups, &out->led, &out->healthy, &out->under);
+    uint64_t now = clock_now_ms(n->params.clock);
+    if (n->looked_ms == 0 || now - n->looked_ms >= NODE_HEALTH_MS) {
+        groups_health(n->groups, &n->led, &n->healthy, &n->under);
+        n->looked_ms = now;
+    }
+    out->led = n->led;
+    out->healthy = n->healthy;
+    out->under = n->under;
     return !groups_disk_stuck(n->groups);
 }
 

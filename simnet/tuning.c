@@ -37,6 +37,7 @@ static void draw_own(struct node_tuning *t, struct prng *p) {
     g->compact_entries = odd32(p, g->compact_entries, 1, 16);
     g->compact_bytes = odd32(p, g->compact_bytes, 256, 8192);
     g->log_bytes_max = odd32(p, g->log_bytes_max, 4096, 65536);
+    g->logs_bytes_max = odd32(p, g->logs_bytes_max, 16384, 524288);
     g->moves_max = odd32(p, g->moves_max, 1, 3);
     g->snapshots_max = odd32(p, g->snapshots_max, 1, 2);
     g->piece_bytes = odd32(p, g->piece_bytes, 100, 8192);

@@ -117,7 +117,8 @@ static void compact(struct replica *r) {
     if (upto <= base || (st.last - base < tuning->compact_entries && st.log_bytes < tuning->compact_bytes)) {
         return;
     }
-    for (uint32_t i = 0; i < st.progress_count && st.log_bytes < tuning->log_bytes_max; i++) {
+    bool roomy = st.log_bytes < tuning->log_bytes_max && r->groups->log_bytes < tuning->logs_bytes_max;
+    for (uint32_t i = 0; i < st.progress_count && roomy; i++) {
         const struct raft_progress *p = &st.progress[i];
         if (p->active && p->match < upto) {
             upto = p->match;

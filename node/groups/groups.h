@@ -19,11 +19,12 @@ struct groups_tuning {
     struct raft_timing timing; /* of a group that has something to do */
     uint32_t compact_entries;  /* log length that starts compaction */
     uint32_t compact_bytes;
-    uint32_t log_bytes_max; /* a follower further behind than this gets a snapshot */
-    uint32_t moves_max;     /* groups this node may be growing or moving at once */
-    uint32_t snapshots_max; /* sent at once; fewer than DISK_VIEWS_MAX */
-    uint32_t piece_bytes;   /* of a snapshot, about; at most MACHINE_PIECE_MAX */
-    uint32_t apply_max;     /* entries applied by one operation of the disk */
+    uint32_t log_bytes_max;  /* a follower further behind than this gets a snapshot */
+    uint32_t logs_bytes_max; /* retained by all groups together, about; nobody who is behind is waited for above this */
+    uint32_t moves_max;      /* groups this node may be growing or moving at once */
+    uint32_t snapshots_max;  /* sent at once; fewer than DISK_VIEWS_MAX */
+    uint32_t piece_bytes;    /* of a snapshot, about; at most MACHINE_PIECE_MAX */
+    uint32_t apply_max;      /* entries applied by one operation of the disk */
 };
 
 struct groups_hooks {

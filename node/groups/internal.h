@@ -40,7 +40,8 @@
  * it: up to 16 MiB of pages all over the file, which take a slow disk some seconds. A node that falls silent at every
  * one of them would cost its groups more than it does by being slow. */
 #define GROUPS_STATE_STUCK_MS 10000
-#define GROUPS_SLACK 64 /* entries a follower may be behind and still count as caught up */
+#define GROUPS_CATCH_UP_MS 1000 /* a follower that holds up the log and gets nothing on for so long is given up */
+#define GROUPS_SLACK 64         /* entries a follower may be behind and still count as caught up */
 
 struct persist_item;
 struct persist_op;
@@ -113,6 +114,8 @@ struct replica {
     bool applying;
     uint64_t steps, led_term; /* for groups_glance */
     uint64_t log_bytes;       /* retained, as counted in struct groups */
+    uint64_t slowest;         /* match of the live follower that is furthest behind, when looked at last, */
+    uint64_t slowest_ms;      /* and since when */
     uint64_t commit;
     uint64_t base;                            /* of the log on disk */
     uint64_t stored_last;                     /* highest index ever given to the disk and not truncated since */
@@ -232,9 +235,11 @@ void replica_free(struct replica *r);
 int replica_step(struct replica *r, struct raft_event *event); /* fills in time and randomness */
 void replica_op_done(struct replica *r);                       /* one disk operation less */
 void pending_free(struct replica *r, struct pending *p);       /* takes it off the list, if it is on it */
-/* Its log is long, and cannot be shortened before what is committed is durable in the state: nothing more should go
- * into it meanwhile. */
+/* Its log, or all of the node's together, is long, and cannot be shortened before what is committed is durable in the
+ * state: nothing more should go into it meanwhile. */
 bool replica_crowded(const struct replica *r);
+/* A live follower is about to fall too far behind, and gets on: nothing more should be proposed meanwhile. */
+bool replica_held_up(struct replica *r);
 void replica_fail_waiting(struct replica *r, int status);
 void replica_reads_ready(struct replica *r);
 void replica_learn_route(struct replica *r);

@@ -100,9 +100,37 @@ void replica_op_done(struct replica *r) {
     }
 }
 
+/* A leader refuses first: what followers refuse has to be sent again. */
 bool replica_crowded(const struct replica *r) {
-    uint64_t most = (uint64_t)GROUPS_LOG_STRETCH * r->groups->params.tuning.log_bytes_max;
-    return r->commit > r->saved && raft_log_bytes(r->raft) > most;
+    const struct groups *g = r->groups;
+    const struct groups_tuning *tuning = &g->params.tuning;
+    uint64_t all_max = (uint64_t)(r->leading ? 1 : 2) * tuning->logs_bytes_max;
+    uint64_t bytes = raft_log_bytes(r->raft);
+    return r->commit > r->saved && (bytes > (uint64_t)GROUPS_LOG_STRETCH * tuning->log_bytes_max ||
+                                    (g->log_bytes > all_max && bytes > tuning->compact_bytes));
+}
+
+/* A follower that is alive and gets on, but slower than the log grows, holds the log up until it is so far behind that
+ * it needs a snapshot; and the work of that puts it further behind. So it is waited for, as long as it gets on. */
+bool replica_held_up(struct replica *r) {
+    const struct groups *g = r->groups;
+    struct raft_status st;
+    uint64_t slowest = UINT64_MAX, now = clock_now_ms(g->params.clock);
+    if (!r->leading || raft_log_bytes(r->raft) <= g->params.tuning.log_bytes_max / 2) {
+        return false;
+    }
+    raft_status(r->raft, &st);
+    for (uint32_t i = 0; i < st.progress_count; i++) {
+        const struct raft_progress *p = &st.progress[i];
+        if (p->active && !p->snapshot && p->id != r->id && p->match < slowest) {
+            slowest = p->match;
+        }
+    }
+    if (slowest != r->slowest) {
+        r->slowest = slowest;
+        r->slowest_ms = now;
+    }
+    return slowest < r->saved && now - r->slowest_ms < GROUPS_CATCH_UP_MS;
 }
 
 /* Another entry is committed in its place. Until then whoever leads next may have it in the log and commit it. */

@@ -73,7 +73,7 @@ void serve_propose(struct groups *g, struct peers_call *call, const struct group
         peers_reply(call, ERR_NO_SPACE, NULL, 0); /* a commit that fails for want of room is the end of the node */
         return;
     }
-    if (replica_crowded(r)) {
+    if (replica_crowded(r) || replica_held_up(r)) {
         peers_reply(call, ERR_BUSY, NULL, 0);
         return;
     }

@@ -62,7 +62,7 @@ struct fixture {
     struct answer answers[ANSWERS_MAX];
     int asked;
     struct answer local;
-    uint32_t piece_bytes, log_bytes_max;
+    uint32_t piece_bytes, log_bytes_max, logs_bytes_max;
     struct placement *placement;
 };
 
@@ -300,6 +300,7 @@ static inline void boot_groups(struct group_host *h) {
                    .compact_entries = 256,
                    .compact_bytes = 65536,
                    .log_bytes_max = h->fixture->log_bytes_max,
+                   .logs_bytes_max = h->fixture->logs_bytes_max,
                    .moves_max = 4,
                    .snapshots_max = 6,
                    .piece_bytes = h->fixture->piece_bytes,
@@ -385,6 +386,7 @@ static inline int setup(void **state) {
     assert_int_equal(crypto_init(), 0);
     f->piece_bytes = MACHINE_PIECE_MAX;
     f->log_bytes_max = 1u << 20;
+    f->logs_bytes_max = 64u << 20;
     const struct sim_options options = {.seed = 1, .hosts = HOSTS, .capacity_bytes = 1u << 30};
     const struct sim_program program = {.boot = boot, .dead = dead, .ctx = f};
     f->sim = sim_new(&options, &program);

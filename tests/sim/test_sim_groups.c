@@ -725,14 +725,6 @@ static void a_follower_whose_state_lags_takes_no_endless_log(void **state) {
     free(bytes);
 }
 
-static void on_counted(void *ctx, int status, const struct raft_config *config, const uint8_t *result, size_t size) {
-    (void)config;
-    (void)result;
-    (void)size;
-    assert_int_equal(status, 0);
-    (*(int *)ctx)++;
-}
-
 static uint64_t arc_log_bytes(struct fixture *f) {
     struct groups_glance glance;
     struct raft_status st;
@@ -740,6 +732,44 @@ static uint64_t arc_log_bytes(struct fixture *f) {
     assert_non_null(glance.raft);
     raft_status(glance.raft, &st);
     return st.log_bytes;
+}
+
+/* The logs of many groups are as long as one of one group: what a node retains has a limit of its own. */
+static void a_node_whose_logs_are_long_takes_no_more(void **state) {
+    struct fixture *f = *state;
+    f->logs_bytes_max = 1u << 20;
+    (void)world(state, true);
+    uint8_t *bytes = calloc(1, LARGE);
+    uint64_t before = root_log(f).last, arc = arc_log_bytes(f);
+    struct buf b;
+    assert_non_null(bytes);
+    hang_state(f, 8000);
+    for (int i = 0; i < MANY; i++) {
+        feed_next(f, bytes);
+        assert_true(root_log(f).log_bytes <= 2 * (uint64_t)f->logs_bytes_max + LARGE + 1000);
+    }
+    assert_true(root_log(f).last > before + 4);
+    /* A group with a short log goes on. */
+    struct group_request req = {.group = ARC, .bytes = bytes, .size = 1000};
+    buf_init(&b, BODY_MAX);
+    group_request_encode(&req, &b);
+    (void)ask(f, OP_PROPOSE, &b);
+    run_ms(f, 500);
+    assert_true(arc_log_bytes(f) >= arc + 1000);
+    run_ms(f, 8000);
+    before = root_log(f).last;
+    feed_next(f, bytes);
+    assert_true(root_log(f).last > before);
+    buf_release(&b);
+    free(bytes);
+}
+
+static void on_counted(void *ctx, int status, const struct raft_config *config, const uint8_t *result, size_t size) {
+    (void)config;
+    (void)result;
+    (void)size;
+    assert_int_equal(status, 0);
+    (*(int *)ctx)++;
 }
 
 static void a_leader_whose_state_lags_proposes_no_endless_log(void **state) {
@@ -787,6 +817,7 @@ int main(void) {
         TEST(a_command_without_a_stamp_is_no_command),
         TEST(a_follower_whose_state_lags_takes_no_endless_log),
         TEST(a_leader_whose_state_lags_proposes_no_endless_log),
+        TEST(a_node_whose_logs_are_long_takes_no_more),
         TEST(a_refusal_is_told_unless_an_earlier_attempt_may_succeed),
         TEST(a_long_journal_that_is_needed_lies_still),
         TEST(a_large_batch_with_one_needed_entry_does_not_stay_for_ever),
