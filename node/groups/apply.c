@@ -109,7 +109,7 @@ void apply_foretold(struct replica *r) {
 /* Entries every live follower has are dropped once there are enough of them; whoever is further behind than the hard
  * limit gets a snapshot instead of an endless log. What follows a snapshot under way stays for a while longer: dropped
  * before the snapshot is through, it would cost another one, and under a steady load another one without end. */
-static void compact(struct replica *r) {
+void apply_compact(struct replica *r) {
     const struct groups_tuning *tuning = &r->groups->params.tuning;
     struct raft_status st;
     raft_status(r->raft, &st);
@@ -117,7 +117,7 @@ static void compact(struct replica *r) {
     if (upto <= base || (st.last - base < tuning->compact_entries && st.log_bytes < tuning->compact_bytes)) {
         return;
     }
-    bool roomy = st.log_bytes < tuning->log_bytes_max && r->groups->log_bytes < tuning->logs_bytes_max;
+    bool roomy = st.log_bytes < tuning->log_bytes_max && r->groups->log_excess < tuning->logs_bytes_max;
     for (uint32_t i = 0; i < st.progress_count && roomy; i++) {
         const struct raft_progress *p = &st.progress[i];
         if (p->active && p->match < upto) {
@@ -205,7 +205,7 @@ static void apply_done(struct disk_op *op, int status) {
         r->saved = index;
         struct raft_event ev = {.kind = RAFT_EV_APPLIED, .index = r->saved};
         (void)replica_step(r, &ev);
-        compact(r);
+        apply_compact(r);
     }
 }
 

@@ -37,6 +37,9 @@ void balance_fire(struct timer *t) {
     uint32_t under_way = 0;
     for (uint32_t k = 0; k < g->count; k++) {
         struct replica *r = g->replicas[k];
+        if (r && r->leading && r->log_bytes > g->params.tuning.compact_bytes) {
+            apply_compact(r); /* nothing may be applied here for long, and the others go by what all logs have */
+        }
         if (r && r->leading) {
             under_way += balance(r, under_way < GROUPS_TRANSFERS_MAX);
         }

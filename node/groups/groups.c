@@ -130,7 +130,7 @@ static void one_message(struct groups *g, uint32_t from, uint32_t group, struct 
     }
     struct raft_message taken = *m;
     taken.from_node = from;
-    if (m->kind == RAFT_APPEND && replica_crowded(r)) {
+    if (m->kind == RAFT_APPEND && (replica_crowded(r) || !disk_has_room(g->params.disk, DISK_LOG, 0))) {
         taken.entry_count = 0; /* what the leader may say at any time; those entries come again, like lost ones */
     }
     struct raft_event ev = {.kind = RAFT_EV_MESSAGE, .message = &taken};
@@ -297,7 +297,7 @@ uint64_t groups_messages(const struct groups *g) {
 }
 
 void groups_invariant(const struct groups *g) {
-    uint64_t log_bytes = 0;
+    uint64_t log_bytes = 0, usual = 0;
     for (uint32_t i = 0; g->running && i < g->count; i++) {
         const struct replica *r = g->replicas[i];
         if (r) {
@@ -306,8 +306,10 @@ void groups_invariant(const struct groups *g) {
             CHECK(r->applied >= r->saved && r->saved >= r->base);
             CHECK(r->log_bytes == raft_log_bytes(r->raft));
             log_bytes += r->log_bytes;
+            usual += g->params.tuning.compact_bytes;
             raft_invariant(r->raft);
         }
     }
     CHECK(log_bytes <= g->log_bytes); /* a dead one counts until it is gone */
+    CHECK(log_bytes <= g->log_excess + usual);
 }

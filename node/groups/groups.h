@@ -20,7 +20,8 @@ struct groups_tuning {
     uint32_t compact_entries;  /* log length that starts compaction */
     uint32_t compact_bytes;
     uint32_t log_bytes_max;  /* a follower further behind than this gets a snapshot */
-    uint32_t logs_bytes_max; /* retained by all groups together, about; nobody who is behind is waited for above this */
+    uint32_t logs_bytes_max; /* what the logs of all groups may have beyond compact_bytes each: above it followers that
+                              * are behind get snapshots, too */
     uint32_t moves_max;      /* groups this node may be growing or moving at once */
     uint32_t snapshots_max;  /* sent at once; fewer than DISK_VIEWS_MAX */
     uint32_t piece_bytes;    /* of a snapshot, about; at most MACHINE_PIECE_MAX */

@@ -114,8 +114,10 @@ struct replica {
     bool applying;
     uint64_t steps, led_term; /* for groups_glance */
     uint64_t log_bytes;       /* retained, as counted in struct groups */
-    uint64_t slowest;         /* match of the live follower that is furthest behind, when looked at last, */
-    uint64_t slowest_ms;      /* and since when */
+    struct {
+        uint64_t replica, match; /* of the follower that holds up the log, when looked at last, */
+        uint64_t ms;             /* and since when it has that much */
+    } slow;
     uint64_t commit;
     uint64_t base;                            /* of the log on disk */
     uint64_t stored_last;                     /* highest index ever given to the disk and not truncated since */
@@ -210,7 +212,8 @@ struct groups {
     bool routes_changed;        /* a call may go elsewhere */
     struct persist_op *persist; /* gathering */
     struct journal journal;
-    uint64_t log_bytes; /* retained by all replicas */
+    uint64_t log_bytes;  /* retained by all replicas, */
+    uint64_t log_excess; /* and of that, what each has beyond compact_bytes */
     struct replica_list apply, apply_later, unsettled, announce;
     struct timer patience; /* of those on apply_later */
     struct outgoing *outgoing;
@@ -238,7 +241,7 @@ void pending_free(struct replica *r, struct pending *p);       /* takes it off t
 /* Its log, or all of the node's together, is long, and cannot be shortened before what is committed is durable in the
  * state: nothing more should go into it meanwhile. */
 bool replica_crowded(const struct replica *r);
-/* A live follower is about to fall too far behind, and gets on: nothing more should be proposed meanwhile. */
+/* A live follower lacks most of a long log, and gets on: nothing more should be proposed meanwhile. */
 bool replica_held_up(struct replica *r);
 void replica_fail_waiting(struct replica *r, int status);
 void replica_reads_ready(struct replica *r);
@@ -269,6 +272,7 @@ void apply_queue(struct replica *r); /* something has become ripe, or somebody w
 void apply_unqueue(struct replica *r);
 void apply_later_fire(struct timer *t);
 void apply_flush(struct groups *g);
+void apply_compact(struct replica *r); /* what its followers lacked they may have by now */
 /* Entries up to the commit index whose answers are foretold are answered. */
 void apply_foretold(struct replica *r);
 

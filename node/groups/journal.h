@@ -24,7 +24,7 @@
 #include "txn.h"
 
 #define JOURNAL_PART (16u * 4096 - 16)          /* a value of whole pages, less the header of the first */
-#define JOURNAL_KEEP_BYTES (16u * 1024 * 1024)  /* what is needed by nobody, and may stay all the same */
+#define JOURNAL_KEEP_BYTES (16u * 1024 * 1024)  /* what may stay beside two times what is needed */
 #define JOURNAL_BATCH_BYTES (32u * 1024 * 1024) /* a batch that has reached this much is closed */
 
 struct journal_run {

@@ -10,11 +10,16 @@ static void replica_fire(struct timer *t) {
     (void)replica_step(r, &ev);
 }
 
-/* The journal asks how much of it is needed. */
+static uint64_t excess(const struct groups *g, uint64_t bytes) {
+    uint32_t usual = g->params.tuning.compact_bytes;
+    return bytes > usual ? bytes - usual : 0;
+}
+
 static void count_log(struct replica *r, uint64_t bytes) {
     struct groups *g = r->groups;
-    CHECK(g->log_bytes >= r->log_bytes);
+    CHECK(g->log_bytes >= r->log_bytes && g->log_excess >= excess(g, r->log_bytes));
     g->log_bytes += bytes - r->log_bytes;
+    g->log_excess += excess(g, bytes) - excess(g, r->log_bytes);
     r->log_bytes = bytes;
 }
 
@@ -107,30 +112,50 @@ bool replica_crowded(const struct replica *r) {
     uint64_t all_max = (uint64_t)(r->leading ? 1 : 2) * tuning->logs_bytes_max;
     uint64_t bytes = raft_log_bytes(r->raft);
     return r->commit > r->saved && (bytes > (uint64_t)GROUPS_LOG_STRETCH * tuning->log_bytes_max ||
-                                    (g->log_bytes > all_max && bytes > tuning->compact_bytes));
+                                    (g->log_excess > all_max && bytes > tuning->compact_bytes));
 }
 
-/* A follower that is alive and gets on, but slower than the log grows, holds the log up until it is so far behind that
- * it needs a snapshot; and the work of that puts it further behind. So it is waited for, as long as it gets on. */
+/* The voter that is alive and has least of the log, unless it is being fed a snapshot. Learners take their time. */
+static const struct raft_progress *slowest_voter(const struct replica *r, const struct raft_status *st) {
+    const struct raft_progress *slowest = NULL;
+    for (uint32_t i = 0; i < st->progress_count; i++) {
+        const struct raft_progress *p = &st->progress[i];
+        bool counts = p->active && !p->snapshot && p->id != r->id && (p->flags & (RAFT_VOTER | RAFT_VOTER_OLD)) != 0;
+        if (counts && (!slowest || p->match < slowest->match)) {
+            slowest = p;
+        }
+    }
+    return slowest;
+}
+
+static bool lacks_most(const struct raft_status *st, uint64_t match) {
+    uint64_t base = st->first - 1;
+    uint64_t has = match > base ? match - base : 0;
+    return has < (st->last - base) / 2;
+}
+
+/* A follower that is slower than the log grows would be left behind by what is retained, and need a snapshot; and the
+ * work of that would put it further behind. So it is waited for, as long as it gets on. */
 bool replica_held_up(struct replica *r) {
     const struct groups *g = r->groups;
+    const struct groups_tuning *tuning = &g->params.tuning;
+    uint64_t bytes = raft_log_bytes(r->raft), now = clock_now_ms(g->params.clock);
+    bool together = g->log_excess > tuning->logs_bytes_max / 2 && bytes > tuning->compact_bytes;
     struct raft_status st;
-    uint64_t slowest = UINT64_MAX, now = clock_now_ms(g->params.clock);
-    if (!r->leading || raft_log_bytes(r->raft) <= g->params.tuning.log_bytes_max / 2) {
+    if (!r->leading || (bytes <= tuning->log_bytes_max / 2 && !together)) {
         return false;
     }
     raft_status(r->raft, &st);
-    for (uint32_t i = 0; i < st.progress_count; i++) {
-        const struct raft_progress *p = &st.progress[i];
-        if (p->active && !p->snapshot && p->id != r->id && p->match < slowest) {
-            slowest = p->match;
-        }
+    const struct raft_progress *p = slowest_voter(r, &st);
+    if (!p || !lacks_most(&st, p->match)) {
+        return false;
     }
-    if (slowest != r->slowest) {
-        r->slowest = slowest;
-        r->slowest_ms = now;
+    if (p->id != r->slow.replica || p->match > r->slow.match) {
+        r->slow.replica = p->id;
+        r->slow.match = p->match;
+        r->slow.ms = now;
     }
-    return slowest < r->saved && now - r->slowest_ms < GROUPS_CATCH_UP_MS;
+    return now - r->slow.ms < GROUPS_CATCH_UP_MS;
 }
 
 /* Another entry is committed in its place. Until then whoever leads next may have it in the log and commit it. */
@@ -202,6 +227,7 @@ static void role_changed(struct replica *r) {
         replica_fail_waiting(r, ERR_NOT_LEADER);
     }
     r->move = (struct move){0};
+    r->slow.replica = 0;
     outgoing_announce(r);
     r->groups->params.hooks.leader(r->groups->params.hooks.ctx, r->group, leading);
 }

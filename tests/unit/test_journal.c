@@ -193,7 +193,6 @@ static void put_part(struct fixture *f, uint64_t batch, uint16_t part, const uin
     assert_int_equal(txn_put(f->txn, TABLE_LOG, (struct slice){key, key_size}, (struct slice){bytes, size}), 0);
 }
 
-/* Every prefix of a batch but its whole runs, every count and size that lies, every part that is missing. */
 static uint64_t add_batch(struct journal *j, uint64_t bytes) {
     struct journal_batch *b = journal_add(j, j->next);
     journal_add_run(j, b, &(struct journal_run){.group = 1, .replica = 1, .first = 1}, bytes);
@@ -234,6 +233,7 @@ static void no_more_is_written_again_than_is_written(void **state) {
     assert_false(journal_spend(j, 1));
 }
 
+/* Every prefix of a batch but its whole runs, every count and size that lies, every part that is missing. */
 static void damaged_batches_are_refused(void **state) {
     struct fixture *f = *state;
     struct slice stored;
