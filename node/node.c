@@ -125,8 +125,8 @@ static void on_closed(void *ctx, struct net_conn *c, int status) {
 }
 
 static void on_disk_failed(void *ctx, int status) {
-    node_fail(ctx, status, "the disk failed (%s): nothing more is acknowledged; repair it and start again",
-              err_text(status));
+    node_fail(ctx, status, "the disk failed (%s): nothing more is acknowledged; %s and start again", err_text(status),
+              status == ERR_NO_SPACE ? "make room on it" : "repair it");
 }
 
 /* ---- events of the peers ---------------------------------------------------------------------------------------- */

@@ -63,7 +63,7 @@ typedef void store_chunk_cb(void *ctx, int status);
 void store_chunk(struct files *f, uint32_t group, const struct digest *digest, const struct version *version,
                  uint8_t *bytes, size_t size, bool wait, store_chunk_cb *cb, void *ctx);
 void store_chunk_effect(struct files *f, const struct machine_effect *e);
-bool store_chunk_room(const struct files *f, uint64_t size); /* besides what is queued */
+bool store_chunk_room(const struct files *f, uint64_t size); /* as far as is known: what is queued may take it */
 void store_chunk_drop(struct files *f, const struct digest *digest);
 void store_chunk_release(struct files *f);
 

@@ -16,7 +16,8 @@
 
 #define ARRIVAL_MAGIC 0x41525256u
 
-enum arrival_state { ARRIVAL_LOOKING, ARRIVAL_BARRIER, ARRIVAL_WAITING, ARRIVAL_WRITING };
+/* LOOKING ──▶ BARRIER or WAITING ──▶ WRITING, by way of CROWDED when what is being written takes all the room */
+enum arrival_state { ARRIVAL_LOOKING, ARRIVAL_BARRIER, ARRIVAL_WAITING, ARRIVAL_CROWDED, ARRIVAL_WRITING };
 
 struct arrival {
     uint32_t magic;
@@ -70,21 +71,35 @@ static int write_run(struct txn *t, struct disk_op *op) {
     return chunk_put(t, &a->digest, a->bytes, a->size);
 }
 
+static void arrival_write(struct arrival *a);
+
 static void write_done(struct disk_op *op, int status) {
+    struct arrival *a = arrival_of(op), *next;
+    struct files *f = a->files;
     CHECK(status == 0);
-    arrival_finish(arrival_of(op), 0);
+    arrival_finish(a, 0);
+    for (a = TAILQ_FIRST(&f->arrivals); a && !f->stopped; a = next) {
+        next = TAILQ_NEXT(a, link);
+        if (a->state == ARRIVAL_CROWDED) {
+            arrival_write(a);
+        }
+    }
 }
 
-/* What is queued does not show in the sizes that the disk knows, and a write that then fails is fatal. */
 bool store_chunk_room(const struct files *f, uint64_t size) {
-    return disk_has_room(f->params.disk, DISK_CHUNKS, f->writing_bytes + size);
+    return disk_has_room(f->params.disk, DISK_CHUNKS, size);
 }
 
+/* What is queued does not show in the sizes that the disk knows, and a write that then fails is fatal. What would fit
+ * without it waits for it: it may turn out to take the place of something that was removed. */
 static void arrival_write(struct arrival *a) {
     struct files *f = a->files;
     CHECK(a->state != ARRIVAL_WRITING);
-    if (!store_chunk_room(f, a->size)) {
-        arrival_finish(a, ERR_NO_SPACE);
+    if (!store_chunk_room(f, f->writing_bytes + a->size)) {
+        a->state = ARRIVAL_CROWDED;
+        if (f->writing_bytes == 0 || !store_chunk_room(f, a->size)) {
+            arrival_finish(a, ERR_NO_SPACE);
+        }
         return;
     }
     a->state = ARRIVAL_WRITING;
@@ -184,7 +199,7 @@ void store_chunk_effect(struct files *f, const struct machine_effect *e) {
     struct arrival *a, *next;
     for (a = TAILQ_FIRST(&f->arrivals); a; a = next) {
         next = TAILQ_NEXT(a, link);
-        if (a->state != ARRIVAL_WRITING && digest_equal(&a->digest, &e->digest) &&
+        if (a->state < ARRIVAL_CROWDED && digest_equal(&a->digest, &e->digest) &&
             (a->any_version || memcmp(&a->version, &e->version, sizeof(a->version)) == 0)) {
             a->seen = true;
             if (!a->looking) {

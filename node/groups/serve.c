@@ -5,6 +5,8 @@
 #include "internal.h"
 
 #define QUERY_ANSWER_MAX PEER_BODY_MAX
+#define SPACE_OF_STATE 2
+#define SPACE_OF_ENTRY 3 /* times its size: in the log, in the state, and in what the state's tables need */
 
 void serve_reply_route(struct groups *g, struct peers_call *call, int status, uint32_t group) {
     struct group_route route = {.group = group, .route = *routes_get(g->routes, group)};
@@ -53,6 +55,14 @@ static bool grows(const struct group_request *req) {
     return !r.error && (kind == COMMAND_NAME_PUT || kind == COMMAND_REF_ADD);
 }
 
+/* What is in the logs and not in the state yet takes its room there, too. */
+static bool has_room(const struct groups *g, const struct group_request *req) {
+    struct disk *d = g->params.disk;
+    uint64_t space = SPACE_OF_ENTRY * (uint64_t)req->size;
+    return disk_has_room(d, DISK_LOG, space) &&
+           (!grows(req) || disk_has_room(d, DISK_META, space + SPACE_OF_STATE * g->log_excess));
+}
+
 /* Most writes need no look at the state to know that they succeed: they are answered when they are committed, however
  * far behind the state is. */
 static void foretell(struct replica *r, struct pending *p, const struct group_request *req, uint64_t stamp) {
@@ -69,7 +79,7 @@ void serve_propose(struct groups *g, struct peers_call *call, const struct group
     if (!r) {
         return;
     }
-    if (grows(req) && !disk_has_room(g->params.disk, DISK_META, req->size)) {
+    if (!has_room(g, req)) {
         peers_reply(call, ERR_NO_SPACE, NULL, 0); /* a commit that fails for want of room is the end of the node */
         return;
     }

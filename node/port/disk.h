@@ -72,8 +72,9 @@ void disk_view_close(struct disk_view *v); /* no read may be pending */
 
 /* Bytes in use by all environments, refreshed now and then. */
 uint64_t disk_used_bytes(const struct disk *d);
-/* A chunk write that would pass the capacity or a full file system must be refused before it is queued:
- * 1 when there is room for size more bytes in the environment. The others keep a reserve that chunks may not use. */
+/* A write that would pass the capacity or a full file system must be refused before it is queued: 1 when there is room
+ * for size more bytes in the environment. DISK_META keeps a reserve that chunks may not use, DISK_LOG one that neither
+ * may: entries that take something away go on longest. */
 int disk_has_room(const struct disk *d, enum disk_env env, uint64_t size);
 /* Called once, on the loop, when a commit failed. Set before use. */
 void disk_on_failed(struct disk *d, void (*failed)(void *ctx, int status), void *ctx);

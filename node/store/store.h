@@ -37,7 +37,7 @@ void store_abort(struct txn *t); /* also ends a read transaction */
 uint64_t store_txn_bytes(const struct txn *t);
 
 uint64_t store_used_bytes(const struct store *s);  /* as of the last commit; room that was given back is not used */
-uint64_t store_spare_bytes(const struct store *s); /* of its files, used by nothing: later writes take them first */
+uint64_t store_spare_bytes(const struct store *s); /* of its files, used by nothing: most of it is for later writes */
 uint64_t store_map_bytes(const struct store *s);   /* the most it can hold */
 /* A digest over every key and value of one table, for comparing twins. */
 struct digest;

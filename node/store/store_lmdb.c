@@ -244,13 +244,12 @@ static uint64_t stat_bytes(const MDB_stat *stat) {
 }
 
 /* Pages of the tables. Pages that were freed count as room: later transactions use them. */
-static uint64_t lmdb_store_used_bytes(const struct store *base) {
-    const struct lmdb_store *s = (const struct lmdb_store *)base;
+static bool look_at_used(const struct lmdb_store *s, uint64_t *ret_used) {
     MDB_txn *txn;
     MDB_stat stat;
     uint64_t used = 0;
     if (mdb_txn_begin(s->env, NULL, MDB_RDONLY, &txn) != 0) {
-        return 0;
+        return false;
     }
     for (size_t i = 0; i < TABLE_COUNT; i++) {
         if (mdb_stat(txn, s->tables[i], &stat) == 0) {
@@ -264,18 +263,24 @@ static uint64_t lmdb_store_used_bytes(const struct store *base) {
         }
     }
     mdb_txn_abort(txn);
-    return used;
+    *ret_used = used;
+    return true;
+}
+
+static uint64_t lmdb_store_used_bytes(const struct store *base) {
+    uint64_t used;
+    return look_at_used((const struct lmdb_store *)base, &used) ? used : 0;
 }
 
 /* The pages that list the free ones, and those of the tables' names, are counted as spare: they are few. */
 static uint64_t lmdb_store_spare_bytes(const struct store *base) {
     const struct lmdb_store *s = (const struct lmdb_store *)base;
-    uint64_t used = lmdb_store_used_bytes(base);
+    uint64_t used;
     MDB_envinfo info;
     MDB_stat stat;
     CHECK(mdb_env_info(s->env, &info) == 0 && mdb_env_stat(s->env, &stat) == 0);
     uint64_t file = (uint64_t)(info.me_last_pgno + 1) * stat.ms_psize;
-    return file > used ? file - used : 0;
+    return look_at_used(s, &used) && file > used ? file - used : 0;
 }
 
 static uint64_t lmdb_store_map_bytes(const struct store *base) {

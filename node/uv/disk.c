@@ -29,20 +29,27 @@
 /* The map is only address space. It is larger than what may be used because pages that an open view still sees, or
  * that were freed a moment ago, cannot be used again yet, and because the sizes are looked at only now and then. */
 #define MAP_SLACK_MAX ((uint64_t)512 << 20)
-/* What chunks leave to the metadata, so that a full node can still commit removals; less on a small node, but enough
- * for some files of the log. */
+/* What chunks leave to the metadata, so that a full node can still commit removals; less on a small node, but as much
+ * as the log may come to need. */
 #define META_RESERVE ((uint64_t)256 << 20)
 #define META_RESERVE_SHARE 16
-#define META_RESERVE_SMALL ((uint64_t)16 << 20)
+#define META_RESERVE_SMALL ((uint64_t)48 << 20)
 #define META_RESERVE_SMALL_SHARE 4
-/* Where the file system is full, chunks take the place of those that were removed. LMDB may not find pages that lie
- * side by side and make its file larger instead: it may do so until this part of the reserve is left. */
-#define RESERVE_KEPT(reserve) ((reserve) / 4)
+/* How far into the reserve a full file system may be used. Chunks take the place of those that were removed; where LMDB
+ * does not find pages side by side for them it makes its file larger instead, down to the first. Names bring bytes,
+ * too, and stop at the second. At the third the logs take nothing at all: what they hold has yet to be applied, and a
+ * node whose disk has no byte left could not even start. */
+#define RESERVE_OF_NAMES(reserve) ((reserve) / 2)
+#define RESERVE_OF_REMOVALS(reserve) ((reserve) / 4)
+#define RESERVE_OF_START(reserve) ((reserve) / 8)
+/* With so many times more room inside LMDB's file than is wanted, what is wanted is found there, or nearly always. */
+#define SPARE_AMPLE 4
 /* After so many operations a writer tells the loop what has run, however many more it has at hand. */
 #define TELL_OPS 64
 /* What one transaction may hold in memory before it is committed, whoever waits for it. */
 #define TXN_BYTES_MAX ((uint64_t)16 << 20)
 #define TXN_BYTES_MAX_CHUNKS ((uint64_t)32 << 20)
+#define TXN_RESERVE_SHARE 2
 /* A small part of the capacity on a small node. */
 #define SEGMENT_BYTES ((uint64_t)8 << 20)
 #define SEGMENT_BYTES_MIN ((uint64_t)256 << 10)
@@ -116,6 +123,7 @@ struct disk {
     struct writer writers[DISK_ENVS];
     size_t writers_started;
     _Atomic uint64_t free_bytes; /* of the file system */
+    uv_mutex_t free_mutex;       /* for who changes it */
 
     uv_thread_t pool[UV_DISK_POOL_THREADS_MAX];
     size_t pool_started;
@@ -146,8 +154,18 @@ static size_t batch_max(enum disk_env env) {
     return env == DISK_CHUNKS ? 256 : 4096;
 }
 
-static uint64_t txn_bytes_max(enum disk_env env) {
-    return env == DISK_CHUNKS ? TXN_BYTES_MAX_CHUNKS : TXN_BYTES_MAX;
+static uint64_t above(uint64_t bytes, uint64_t reserve) {
+    return bytes > reserve ? bytes - reserve : 0;
+}
+
+static uint64_t least(uint64_t a, uint64_t b) {
+    return a < b ? a : b;
+}
+
+/* Of the state, no more than a part of what is kept free on a small disk. */
+static uint64_t txn_bytes_max(const struct writer *w) {
+    return w->env == DISK_CHUNKS ? TXN_BYTES_MAX_CHUNKS
+                                 : least(TXN_BYTES_MAX, w->disk->meta_reserve / TXN_RESERVE_SHARE);
 }
 
 /* ---- queues ---- */
@@ -199,12 +217,19 @@ static uint64_t file_system_bytes(const char *dir, bool total) {
     return (uint64_t)(total ? fs.f_blocks : fs.f_bavail) * fs.f_frsize;
 }
 
+/* Under a lock, so that no older look replaces a newer one. */
+static void refresh_free(struct disk *d) {
+    uv_mutex_lock(&d->free_mutex);
+    atomic_store(&d->free_bytes, file_system_bytes(d->dir, false));
+    uv_mutex_unlock(&d->free_mutex);
+}
+
 static void refresh_sizes(struct writer *w) {
     struct disk *d = w->disk;
     w->refreshed_ns = uv_hrtime();
     atomic_store(&w->used_bytes, store_used_bytes(d->stores[w->env]));
     atomic_store(&w->spare_bytes, store_spare_bytes(d->stores[w->env]));
-    atomic_store(&d->free_bytes, file_system_bytes(d->dir, false));
+    refresh_free(d);
 }
 
 uint64_t disk_used_bytes(const struct disk *d) {
@@ -215,22 +240,26 @@ uint64_t disk_used_bytes(const struct disk *d) {
     return used;
 }
 
-static uint64_t above(uint64_t bytes, uint64_t reserve) {
-    return bytes > reserve ? bytes - reserve : 0;
-}
-
-static uint64_t least(uint64_t a, uint64_t b) {
-    return a < b ? a : b;
+/* Of the file system, and inside LMDB's file. */
+static uint64_t disk_room(const struct disk *d, enum disk_env env, uint64_t size) {
+    uint64_t reserve = d->meta_reserve;
+    uint64_t spare = atomic_load(&d->writers[env].spare_bytes);
+    uint64_t free_bytes = atomic_load(&d->free_bytes);
+    if (env == DISK_LOG) {
+        return above(free_bytes, RESERVE_OF_START(reserve));
+    }
+    if (size <= spare / SPARE_AMPLE && free_bytes > RESERVE_OF_START(reserve)) {
+        return spare;
+    }
+    return env == DISK_CHUNKS ? least(above(free_bytes, reserve) + spare, above(free_bytes, RESERVE_OF_NAMES(reserve)))
+                              : above(free_bytes, RESERVE_OF_REMOVALS(reserve));
 }
 
 int disk_has_room(const struct disk *d, enum disk_env env, uint64_t size) {
     CHECK(env < DISK_ENVS);
-    uint64_t reserve = env == DISK_CHUNKS ? d->meta_reserve : 0;
-    uint64_t free_bytes = atomic_load(&d->free_bytes);
-    CHECK(reserve <= d->capacity);
-    uint64_t room = above(free_bytes, reserve) + atomic_load(&d->writers[env].spare_bytes);
-    room = least(room, above(d->capacity - reserve, disk_used_bytes(d)));
-    room = least(room, above(free_bytes, RESERVE_KEPT(reserve)));
+    CHECK(d->meta_reserve <= d->capacity);
+    uint64_t reserve = env == DISK_CHUNKS ? d->meta_reserve : 0; /* of what the user allows */
+    uint64_t room = least(disk_room(d, env, size), above(d->capacity - reserve, disk_used_bytes(d)));
     return room > 0 && size <= room;
 }
 
@@ -306,7 +335,8 @@ static int writer_commit(struct writer *w) {
     w->txn = NULL;
     int status = store_commit(txn);
     if (status != 0) {
-        return status;
+        /* LMDB calls a write that was cut short an input/output error. */
+        return status == ERR_IO && file_system_bytes(w->disk->dir, false) == 0 ? ERR_NO_SPACE : status;
     }
     w->holds_plain = false;
     w->waiting_count = 0;
@@ -314,6 +344,8 @@ static int writer_commit(struct writer *w) {
     atomic_fetch_add(&w->commits, 1);
     if (w->env == DISK_CHUNKS) {
         refresh_sizes(w); /* what the loop counted as on its way must show before it hears that it is there */
+    } else {
+        refresh_free(w->disk);
     }
     finish_all(w->disk, &w->run, &w->waiting);
     return 0;
@@ -371,7 +403,7 @@ static int writer_run(struct writer *w, struct disk_op *op) {
 
 /* The transaction that is open may hold no more. */
 static bool writer_full(const struct writer *w) {
-    return w->txn && (w->waiting_count >= DISK_LAZY_OPS || store_txn_bytes(w->txn) >= txn_bytes_max(w->env));
+    return w->txn && (w->waiting_count >= DISK_LAZY_OPS || store_txn_bytes(w->txn) >= txn_bytes_max(w));
 }
 
 static bool writer_due(const struct writer *w) {
@@ -639,6 +671,7 @@ static void disk_free(struct disk *d) {
     uv_cond_destroy(&d->pool_wake);
     uv_mutex_destroy(&d->pool_mutex);
     uv_mutex_destroy(&d->finished_mutex);
+    uv_mutex_destroy(&d->free_mutex);
     free(d);
 }
 
@@ -773,6 +806,7 @@ static int start_threads(struct disk *d, unsigned pool_threads) {
 /* Mutexes and conditions cannot fail to be made on the systems this runs on, so this either works or aborts. */
 static void init_shared(struct disk *d) {
     d->told.by_ran = true;
+    CHECK(uv_mutex_init(&d->free_mutex) == 0);
     CHECK(uv_mutex_init(&d->finished_mutex) == 0);
     CHECK(uv_mutex_init(&d->pool_mutex) == 0);
     CHECK(uv_cond_init(&d->pool_wake) == 0);
