@@ -534,6 +534,9 @@ int disk_has_room(const struct disk *d, enum disk_env env, uint64_t size) {
     CHECK(env < DISK_ENVS);
     uint64_t capacity = d->host->sim->options.capacity_bytes;
     uint64_t reserve = env == DISK_CHUNKS ? SIM_RESERVE_BYTES : 0;
+    if (env == DISK_LOG) {
+        return 1;
+    }
     if (d->host->full && env == DISK_CHUNKS) {
         return 0;
     }

@@ -258,8 +258,11 @@ static uint64_t disk_room(const struct disk *d, enum disk_env env, uint64_t size
 int disk_has_room(const struct disk *d, enum disk_env env, uint64_t size) {
     CHECK(env < DISK_ENVS);
     CHECK(d->meta_reserve <= d->capacity);
-    uint64_t reserve = env == DISK_CHUNKS ? d->meta_reserve : 0; /* of what the user allows */
-    uint64_t room = least(disk_room(d, env, size), above(d->capacity - reserve, disk_used_bytes(d)));
+    uint64_t room = disk_room(d, env, size);
+    if (env != DISK_LOG) { /* what the user allows is passed to take something away */
+        uint64_t reserve = env == DISK_CHUNKS ? d->meta_reserve : 0;
+        room = least(room, above(d->capacity - reserve, disk_used_bytes(d)));
+    }
     return room > 0 && size <= room;
 }
 
